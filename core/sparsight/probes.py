@@ -40,11 +40,7 @@ def _items(samples: NDArray[Any]) -> tuple[Literal["image", "series", "none"], t
     values = samples.astype(np.float32)
     if values.ndim == 4 and values.shape[1] in (1, 3):
         values = np.moveaxis(values, 1, -1)
-    if (
-        (values.ndim == 4 and values.shape[-1] in (1, 3))
-        or values.ndim == 3
-        and _is_picture(values)
-    ):
+    if _is_picture(values.shape):
         return "image", tuple(_png(image) for image in _grey_levels(values))
     if values.ndim in (2, 3):
         series = values if values.ndim == 2 else values[:, 0]
@@ -53,16 +49,17 @@ def _items(samples: NDArray[Any]) -> tuple[Literal["image", "series", "none"], t
     return "none", ()
 
 
-def _is_picture(values: NDArray[np.float32]) -> bool:
-    """Whether [N, A, B] is N grey pictures rather than N sequences of few channels."""
-    return min(values.shape[1:]) >= 8
+def _is_picture(shape: tuple[int, ...]) -> bool:
+    """Whether these are pictures: [N, A, B] could be N sequences of few channels."""
+    return (len(shape) == 4 and shape[-1] in (1, 3)) or (len(shape) == 3 and min(shape[1:]) >= 8)
 
 
 def _grey_levels(values: NDArray[np.float32]) -> NDArray[np.uint8]:
     finite = values[np.isfinite(values)]
     lo, hi = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
     scaled = (values - lo) * (255 / (hi - lo) if hi > lo else 0)
-    return np.nan_to_num(scaled, nan=0, posinf=255, neginf=0).clip(0, 255).round().astype(np.uint8)
+    levels = np.nan_to_num(scaled, nan=0, posinf=255, neginf=0).clip(0, 255)
+    return np.asarray(levels.round(), np.uint8)
 
 
 def _png(image: NDArray[np.uint8]) -> bytes:
