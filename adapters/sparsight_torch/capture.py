@@ -1,0 +1,103 @@
+"""Catching what layers return while a network runs, and leaving no trace afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from types import TracebackType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from sparsight.errors import UsageError
+
+__all__ = ["Capture", "in_backward"]
+
+Receive = Callable[[str, Tensor], None]
+
+
+def in_backward() -> bool:
+    """Whether the autograd engine is running, as when a checkpoint computes a forward again."""
+    return not torch.compiler.is_compiling() and torch._C._current_graph_task_id() != -1
+
+
+class Capture:
+    """Calls `receive(name, output)` whenever one of the layers has run, until it is detached.
+
+    `root` and `before` give a function that is called before each forward of the whole network,
+    `after` one that is called after it. A context manager: the hooks are gone at its end, also
+    after an exception.
+    """
+
+    def __init__(
+        self,
+        layers: Mapping[str, nn.Module],
+        receive: Receive,
+        root: nn.Module | None = None,
+        before: Callable[[], None] | None = None,
+        after: Callable[[], None] | None = None,
+    ) -> None:
+        self._handles: list[RemovableHandle] = []
+        for name, module in layers.items():
+            hook = _Hook(partial(_receive_tensor, receive, name), name)
+            self._handles.append(module.register_forward_hook(hook))
+        if root is not None and before is not None:
+            pre_hook = _Hook(lambda _: before())
+            self._handles.append(root.register_forward_pre_hook(pre_hook, prepend=True))
+        if root is not None and after is not None:
+            self._handles.append(root.register_forward_hook(_Hook(lambda _: after())))
+
+    @property
+    def attached(self) -> bool:
+        """Whether the hooks are in place."""
+        return bool(self._handles)
+
+    def detach(self) -> None:
+        """Remove the hooks; the model is as it was. Harmless when repeated."""
+        while self._handles:
+            self._handles.pop().remove()
+
+    def __enter__(self) -> Capture:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.detach()
+
+
+class _Hook:
+    """A forward hook, or pre-hook, that stays behind when its module is copied or pickled.
+
+    A copy of a model (a moving average of the weights, a saved module) has nothing to do with the
+    penalty on the original, whose pending graph could not be copied either.
+    """
+
+    def __init__(self, receive: Callable[[Any], None], name: str = "") -> None:
+        self.receive, self.name = receive, name
+
+    def __call__(self, module: nn.Module, inputs: Any, output: Any = None) -> None:
+        if getattr(module, "_is_replica", False):
+            raise UsageError(
+                f"layer {self.name or 'the network'!r} runs in a DataParallel replica, whose "
+                "outputs are lost; use DistributedDataParallel"
+            )
+        self.receive(output)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _Hook, (_ignore, self.name)
+
+
+def _ignore(output: Any) -> None:
+    """What the hook of a copied module does."""
+
+
+def _receive_tensor(receive: Receive, name: str, output: Any) -> None:
+    if not isinstance(output, Tensor):
+        raise UsageError(f"layer {name!r} returned a {type(output).__name__}; a tensor was wanted")
+    receive(name, output)

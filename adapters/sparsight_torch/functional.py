@@ -1,0 +1,176 @@
+"""The equations as differentiable PyTorch functions, for people who do not want hooks.
+
+Source: Huesmann, Klemm, Linsen, Risse, arXiv 2002.09237. All of them compute in float32 or better,
+also under autocast and for half-precision input.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from sparsight.correlation import Centre
+from sparsight.errors import UsageError
+
+__all__ = [
+    "Form",
+    "Reduction",
+    "decorrelation_penalty",
+    "filter_correlations",
+    "rfav_entropy",
+    "rfav_rms",
+    "scale_free_entropy",
+    "sparsity_penalty",
+]
+
+Reduction = Literal["sum", "mean"]
+Form = Literal["signed", "squared", "positive"]
+
+
+def rfav_entropy(activations: Tensor, axis: int = 1) -> Tensor:
+    """Entropy of the softmax of each RFAV (paper, Eq. 2-4), in nats, between 0 and ln D.
+
+    `activations` holds the D channels along `axis`; the result has the other axes: [N, D, A, B]
+    gives [N, A, B], in float32 (float64 for float64). An RFAV that holds a NaN or an infinity has
+    H = NaN. The gradient is dH/da = -p (ln p + H); it can be taken once, not twice.
+
+    In eager mode an autograd function keeps only the activations themselves, and two numbers a
+    position; under torch.compile and torch.func the plain operations are left to the compiler.
+    """
+    if not -activations.ndim <= axis < activations.ndim:
+        shape = tuple(activations.shape)
+        raise UsageError(f"channel axis {axis} does not exist in a tensor of shape {shape}")
+    if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
+        return _plain_entropy(_widened(activations), axis)
+    return _RfavEntropy.apply(activations, axis)  # type: ignore[no-any-return, no-untyped-call]
+
+
+def scale_free_entropy(activations: Tensor, axis: int = 1) -> Tensor:
+    """Relative entropy of softmax(a / rms(a)) of each RFAV, between 0 and 1; axes as above.
+
+    Falls only when the pattern of the activations grows sparse, not when they merely grow. An RFAV
+    of zeros counts as dense: 1. NaN for D = 1.
+    """
+    values = _widened(activations)
+    channels = values.shape[axis]
+    if channels == 1:
+        return values.new_full(values.squeeze(axis).shape, torch.nan)
+    peak = values.abs().amax(axis, keepdim=True)
+    scaled = values / torch.where(peak > 0, peak, 1)  # so that no square overflows or vanishes
+    rms = scaled.square().mean(axis, keepdim=True).sqrt()
+    entropy = rfav_entropy(scaled / torch.where(rms > 0, rms, 1), axis)
+    relative = entropy / torch.tensor(channels, dtype=values.dtype).log()
+    # dividing by an infinite peak would give zeros, hence a number
+    return torch.where(peak.squeeze(axis).isfinite(), relative, torch.nan)
+
+
+def rfav_rms(activations: Tensor, axis: int = 1) -> Tensor:
+    """Root mean square of each RFAV over its D channels; NaN where H is NaN."""
+    values = _widened(activations)
+    peak = values.abs().amax(axis, keepdim=True)
+    scaled = values / torch.where(peak > 0, peak, 1)
+    rms = (peak * scaled.square().mean(axis, keepdim=True).sqrt()).squeeze(axis)
+    return torch.where(peak.squeeze(axis).isfinite(), rms, torch.nan)
+
+
+def sparsity_penalty(
+    activations: Tensor, strength: float, axis: int = 1, reduction: Reduction = "sum"
+) -> Tensor:
+    """SparsityReg of one layer (paper, Eq. 5): -strength * H, summed over positions, mean over N.
+
+    `activations` is [N, D, ...], or has its channels along `axis`; its first axis is the batch.
+    `reduction="mean"` averages over positions too. A scalar, at most 0 for a positive strength.
+    """
+    if reduction not in ("sum", "mean"):
+        raise UsageError(f"reduction={reduction!r}: 'sum' or 'mean' was wanted")
+    if activations.ndim < 2:
+        shape = tuple(activations.shape)
+        raise UsageError(f"activations of shape {shape}: a batch of at least two axes was wanted")
+    entropy = rfav_entropy(activations, axis)
+    total = entropy.mean() if reduction == "mean" else entropy.sum() / entropy.shape[0]
+    return -strength * total
+
+
+def filter_correlations(weights: Tensor, centre: Centre = "own") -> Tensor:
+    """Pearson coefficients c[d, e] between the filters of one layer: [D, D], between -1 and 1.
+
+    `weights` is [D, ...], one filter a row. `centre="own"` subtracts from each filter the mean over
+    its own weights; `centre="filters"` subtracts the mean filter, the literal wording of the
+    paper's Eq. 6. Filters without variance have c = 0, and no gradient.
+    """
+    rows, _ = _unit_rows(weights, centre)
+    return rows @ rows.T
+
+
+def decorrelation_penalty(
+    weights: Tensor, strength: float, form: Form = "signed", centre: Centre = "own"
+) -> Tensor:
+    """DecorrReg of one layer (paper, Eq. 7): strength * the sum over pairs e < d of c[d, e].
+
+    `weights` is [D, ...], one filter a row, K weights each. `form="signed"` is the sum as printed,
+    in O(D K): with unit rows u it is (|sum_d u_d|^2 - D) / 2. `"squared"` sums c^2, which also
+    removes pairs of opposite filters; `"positive"` sums only c > 0. A scalar.
+    """
+    rows, number = _unit_rows(weights, centre)
+    if form == "signed":
+        return strength * (rows.sum(0).square().sum() - number) / 2
+    coefficients = rows @ rows.T
+    if form == "squared":
+        return strength * (coefficients.square().sum() - number) / 2
+    if form == "positive":
+        return strength * (coefficients.relu().sum() - number) / 2
+    raise UsageError(f"form={form!r}: 'signed', 'squared' or 'positive' was wanted")
+
+
+class _RfavEntropy(torch.autograd.Function):
+    """Entropy with its analytic gradient, dH/da = -p (ln p + H)."""
+
+    @staticmethod
+    def forward(ctx: Any, activations: Tensor, axis: int) -> Tensor:
+        values = _widened(activations)
+        # Maximum and ln S are kept apart: their sum would round p by 6% at an offset of 1e6.
+        maximum = values.amax(axis, keepdim=True)
+        shifted = values - maximum
+        exponentials = shifted.exp()
+        total = exponentials.sum(axis, keepdim=True)
+        weighted = exponentials.mul_(shifted).sum(axis, keepdim=True)
+        log_total = total.log()
+        entropy = log_total - weighted.div_(total)
+        ctx.axis = axis
+        ctx.save_for_backward(activations, maximum, log_total, entropy)
+        return entropy.squeeze(axis)
+
+    @staticmethod
+    @once_differentiable  # a second derivative would silently be wrong
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        activations, maximum, log_total, entropy = ctx.saved_tensors
+        logarithms = (_widened(activations) - maximum).sub_(log_total)
+        probabilities = logarithms.exp()
+        result = logarithms.add_(entropy).mul_(probabilities)
+        result.mul_(gradient.unsqueeze(ctx.axis).neg())
+        return result.to(activations.dtype), None
+
+
+def _plain_entropy(values: Tensor, axis: int) -> Tensor:
+    logarithms = values.log_softmax(axis)
+    return -(logarithms.exp() * logarithms).sum(axis)
+
+
+def _unit_rows(weights: Tensor, centre: Centre) -> tuple[Tensor, Tensor]:
+    """Centred filters of length 1, zero where a filter has no variance, and how many have any."""
+    if centre not in ("own", "filters"):
+        raise UsageError(f"centre={centre!r}: 'own' or 'filters' was wanted")
+    filters = _widened(weights).flatten(1)
+    centred = filters - filters.mean(1 if centre == "own" else 0, keepdim=True)
+    lengths = filters.detach().norm(dim=1, keepdim=True)
+    squares = centred.square().sum(1, keepdim=True)
+    varied = squares.detach().sqrt() > 1e-6 * lengths  # what rounding leaves is no variance
+    rows = torch.where(varied, centred / torch.where(varied, squares, 1).sqrt(), 0)
+    return rows, varied.sum()
+
+
+def _widened(values: Tensor) -> Tensor:
+    return values if values.dtype == torch.float64 else values.float()
