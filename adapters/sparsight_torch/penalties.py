@@ -140,7 +140,7 @@ class SparsityReg(_Penalty):
 
     @contextmanager
     def accumulate(self) -> Iterator[None]:
-        """Within it, forwards add up: two crops, a GAN's two passes, parts of a model on their own."""
+        """Within it, forwards add up: two crops, a GAN's two passes, parts of a model."""
         self._pending.clear()
         self._accumulating = True
         try:

@@ -1,0 +1,108 @@
+"""Writing a network as ONNX checkpoints whose layers carry the torch names."""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from pathlib import Path
+from typing import Any
+
+import onnx
+import torch
+from onnx import numpy_helper
+from torch import nn
+
+from sparsight.errors import MissingExtraError, ModelError, RunError
+
+from .probing import Probes, evaluating, probe_tensors
+from .targets import unwrapped
+
+__all__ = ["OnnxExporter"]
+
+
+class OnnxExporter:
+    """Exports a network again and again while it trains.
+
+    PyTorch traces it once, at the first `export`; later checkpoints are the same graph with the
+    weights of the day, which takes milliseconds. Nothing is folded or fused: each weight keeps its
+    torch name, and batch normalisation stays apart, so that `sparsight analyze` measures what a
+    recorder measures. `example` is a probe set, or a batch; the batch axis is dynamic.
+    """
+
+    def __init__(self, model: nn.Module, example: Probes) -> None:
+        self._model = unwrapped(model)
+        # One sample would be traced as a constant batch of one.
+        tensors = [tensor[:2] for tensor in probe_tensors(example)]
+        self._example = [torch.cat([t, t]) if len(t) == 1 else t for t in tensors]
+        self._proto: onnx.ModelProto | None = None
+
+    def export(self, path: str | Path) -> Path:
+        """Write the network as it is now; complete or not at all.
+
+        Raises ModelError where PyTorch cannot export the network, RunError where the file cannot
+        be written.
+        """
+        if self._proto is None:
+            self._proto = self._traced()
+        else:
+            self._refresh(self._proto)
+        target = Path(path)
+        unfinished = target.with_name(target.name + ".unfinished")
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            onnx.save_model(self._proto, unfinished)
+            os.replace(unfinished, target)
+        except OSError as error:
+            raise RunError(f"cannot write {target}: {error.strerror or error}") from None
+        return target
+
+    def _traced(self) -> onnx.ModelProto:
+        try:
+            import onnxscript  # noqa: F401
+        except ImportError:
+            raise MissingExtraError("onnxscript", "torch", "ONNX export") from None
+        device = next((p.device for p in self._model.parameters()), torch.device("cpu"))
+        arguments = tuple(tensor.to(device) for tensor in self._example)
+        batch = {0: torch.export.Dim.DYNAMIC}
+        with evaluating(self._model), _quiet():
+            try:
+                program = torch.onnx.export(
+                    self._model,
+                    arguments,
+                    dynamo=True,
+                    optimize=False,
+                    verbose=False,
+                    input_names=_input_names(len(arguments)),
+                    dynamic_shapes=tuple(batch for _ in arguments),
+                )
+            except Exception as error:  # its exporter raises errors of many kinds
+                reason = str(error).strip().splitlines() or [type(error).__name__]
+                raise ModelError(f"PyTorch cannot export this network: {reason[0]}") from error
+        assert program is not None
+        proto: onnx.ModelProto = program.model_proto
+        for tensor in proto.graph.initializer:
+            tensor.ClearField("metadata_props")
+        return proto
+
+    def _refresh(self, proto: onnx.ModelProto) -> None:
+        """Put today's weights into yesterday's graph."""
+        state: dict[str, Any] = self._model.state_dict()
+        for tensor in proto.graph.initializer:
+            if tensor.name in state:
+                values = state[tensor.name].detach().cpu().contiguous().numpy()
+                tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
+
+
+def _input_names(number: int) -> list[str]:
+    return ["input"] if number == 1 else [f"input_{position}" for position in range(number)]
+
+
+class _quiet(warnings.catch_warnings):
+    """Without the exporter's remarks on its own insides."""
+
+    def __enter__(self) -> None:
+        super().__enter__()
+        warnings.simplefilter("ignore")
+        logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+        logging.getLogger("torch.onnx._internal").setLevel(logging.ERROR)

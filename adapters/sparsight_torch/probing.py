@@ -1,0 +1,229 @@
+"""Measuring a network's layers on a probe set."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from sparsight.correlation import Centre, correlation_summary
+from sparsight.errors import ProbeError, TargetError, UsageError, nearest
+from sparsight.measurement import BatchStatistics, LayerAccumulator, LayerMeasurement
+from sparsight.schema import LayerInfo
+
+from .capture import Capture
+from .functional import rfav_entropy, rfav_rms, scale_free_entropy
+from .relu import ReluTrace
+from .targets import channel_axis, filters, measurable_layers, unwrapped
+
+__all__ = ["Probes", "Statistics", "evaluating", "measure", "probe_tensors"]
+
+Probes: TypeAlias = Tensor | NDArray[np.generic] | Sequence[Tensor | NDArray[np.generic]]
+"""The samples of a probe set, [N, ...]; several of them for a network of several inputs."""
+
+Statistics = Literal["entropy", "all"]
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode without gradients and autocast; modes and random numbers are as before after.
+
+    Every module gets its own mode back, so that frozen batch normalisation stays frozen.
+    """
+    modes = {module: module.training for module in model.modules()}
+    device = _device(model)
+    devices = [device] if device.type == "cuda" else []
+    model.eval()
+    try:
+        with (
+            torch.random.fork_rng(devices, enabled=True),
+            torch.no_grad(),
+            torch.autocast(device.type, enabled=False),
+        ):
+            yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+
+
+def measure(
+    model: nn.Module,
+    probes: Probes,
+    *,
+    layers: Sequence[str] | None = None,
+    shown: Sequence[int] = (),
+    statistics: Statistics = "all",
+    centre: Centre = "own",
+    batch_size: int = 64,
+) -> list[LayerMeasurement]:
+    """Measure layers on a probe set, in the order in which they run.
+
+    All convolutions and dense layers are measured but the last to run, whose entropy falls by
+    design; `layers` chooses by name or glob instead. A layer that runs several times is measured
+    each time, as "name", "name (2)" and so on. `shown` are the probes whose maps are kept. With
+    `statistics="entropy"` scale-free entropy, RMS and the ReLU's fractions are left out.
+
+    The network runs in evaluation mode, in float32 if its weights are, and is afterwards as it was.
+    Raises ProbeError for probes that do not fit, TargetError for layers that do not exist.
+    """
+    network = unwrapped(model)
+    tensors = probe_tensors(probes)
+    chosen = _chosen(measurable_layers(network), layers)
+    if statistics not in ("entropy", "all"):
+        raise UsageError(f"statistics={statistics!r}: 'entropy' or 'all' was wanted")
+    probing = _Probing(chosen, tuple(shown), everything=statistics == "all")
+    device = _device(network)
+    with evaluating(network), probing.attached():
+        for first in range(0, len(tensors[0]), batch_size):
+            probing.begin(first)
+            batch = [tensor[first : first + batch_size].to(device) for tensor in tensors]
+            _run(network, batch)
+            probing.finish()
+    if layers is None and len(probing.order) > 1:
+        probing.order.pop()  # the output layer
+    if not probing.order:
+        raise TargetError("no layer that could be measured ran on the probes")
+    return probing.results(centre)
+
+
+def probe_tensors(probes: Probes) -> list[Tensor]:
+    """The probe set as tensors, one an input. Raises ProbeError where they do not fit together."""
+    items = [probes] if isinstance(probes, Tensor | np.ndarray) else list(probes)
+    tensors = [torch.as_tensor(item) for item in items]
+    if not tensors or any(tensor.ndim < 1 for tensor in tensors) or not len(tensors[0]):
+        raise ProbeError("the probe set is empty; samples [N, ...] of each input are needed")
+    if len({len(tensor) for tensor in tensors}) > 1:
+        lengths = ", ".join(str(len(tensor)) for tensor in tensors)
+        raise ProbeError(f"the inputs of the probe set hold {lengths} samples; as many were wanted")
+    return tensors
+
+
+@dataclass
+class _Probing:
+    """One pass over a probe set: catches what the layers return and adds it up."""
+
+    layers: dict[str, nn.Module]
+    shown: tuple[int, ...]
+    everything: bool
+    order: list[str] = field(default_factory=list)
+    _accumulators: dict[str, LayerAccumulator] = field(default_factory=dict)
+    _modules: dict[str, nn.Module] = field(default_factory=dict)
+    _outputs: dict[str, BatchStatistics] = field(default_factory=dict)
+    _relu: dict[str, tuple[NDArray[np.floating], int]] = field(default_factory=dict)
+    _first: int = 0
+
+    def __post_init__(self) -> None:
+        self._trace = ReluTrace(self._arrived)
+
+    @contextmanager
+    def attached(self) -> Iterator[None]:
+        with Capture(self.layers, self._receive):
+            if self.everything:
+                with self._trace:
+                    yield
+            else:
+                yield
+
+    def begin(self, first: int) -> None:
+        self._first = first
+        self._outputs.clear()
+        self._relu.clear()
+
+    def finish(self) -> None:
+        for name, statistics in self._outputs.items():
+            maximum, zeros = self._relu.get(name, (None, None))
+            complete = BatchStatistics(
+                statistics.entropy,
+                statistics.scale_free_entropy,
+                statistics.rms,
+                relu_maximum=maximum,
+                relu_zeros=zeros,
+            )
+            self._accumulators[name].update(complete, self._first)
+
+    def results(self, centre: Centre) -> list[LayerMeasurement]:
+        summaries = {
+            module: correlation_summary(filters(module).detach().cpu().float().numpy(), centre)
+            for module in self._modules.values()
+        }
+        return [
+            self._accumulators[name].result(summaries[self._modules[name]]) for name in self.order
+        ]
+
+    def _receive(self, name: str, output: Tensor) -> None:
+        module = self.layers[name]
+        uses = sum(self._modules[known] is module for known in self._outputs)
+        label = f"{name} ({uses + 1})" if uses else name
+        if label not in self._accumulators:
+            self.order.append(label)
+            self._modules[label] = module
+            self._accumulators[label] = LayerAccumulator(_info(label, module, output), self.shown)
+        axis = channel_axis(module)
+        self._outputs[label] = BatchStatistics(
+            _map(rfav_entropy(output, axis), module),
+            _map(scale_free_entropy(output, axis), module) if self.everything else None,
+            _map(rfav_rms(output, axis), module) if self.everything else None,
+        )
+        if self.everything:
+            self._trace.follow(label, output)
+
+    def _arrived(self, label: str, values: Tensor) -> None:
+        axis = self._accumulators[label].layer.channel_axis
+        others = [other for other in range(values.ndim) if other != axis % values.ndim]
+        maximum = values.amax(others)
+        if maximum.isnan().any():  # a NaN says nothing about whether a channel is dead
+            maximum = values.nan_to_num(-torch.inf, torch.inf, -torch.inf).amax(others)
+        self._relu[label] = (maximum.float().cpu().numpy(), int((values <= 0).sum()))
+
+
+def _info(name: str, module: nn.Module, output: Tensor) -> LayerInfo:
+    axis = channel_axis(module)
+    return LayerInfo(
+        name=name,
+        operator=type(module).__name__,
+        channels=output.shape[axis],
+        map_shape=(),  # known once it is measured
+        channel_axis=axis,
+        tapped_at="linear output",
+        batch_norm_folded=False,
+    )
+
+
+def _map(values: Tensor, module: nn.Module) -> NDArray[np.floating]:
+    """Values at each position, [N, *map]; a dense layer on vectors has a map of one cell."""
+    array = values.cpu().numpy()
+    return array.reshape(-1, 1, 1) if array.ndim == 1 else array
+
+
+def _chosen(layers: dict[str, nn.Module], wanted: Sequence[str] | None) -> dict[str, nn.Module]:
+    if wanted is None:
+        return layers
+    chosen: dict[str, nn.Module] = {}
+    for entry in wanted:
+        names = [name for name in layers if name == entry or fnmatch.fnmatchcase(name, entry)]
+        if not names:
+            raise TargetError(f"the network has no layer {entry!r}; {nearest(entry, layers)}")
+        chosen.update({name: layers[name] for name in names})
+    return chosen
+
+
+def _run(network: nn.Module, batch: list[Tensor]) -> None:
+    try:
+        network(*batch)
+    except (RuntimeError, TypeError, ValueError) as error:
+        shapes = ", ".join(f"{tuple(tensor.shape)} {tensor.dtype}" for tensor in batch)
+        raise ProbeError(
+            f"the network does not run on probes of shape {shapes}: {error}"
+        ) from error
+
+
+def _device(model: nn.Module) -> torch.device:
+    first = next(iter(model.parameters()), None)
+    return torch.device("cpu") if first is None else first.device

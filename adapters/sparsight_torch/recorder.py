@@ -1,0 +1,148 @@
+"""Recording a probe set's measurements while a network trains."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from sparsight.correlation import Centre
+from sparsight.errors import RunError, UsageError
+from sparsight.measurement import LayerMeasurement
+from sparsight.probes import shown_probes
+from sparsight.writer import RunWriter
+
+from .export import OnnxExporter
+from .probing import Probes, Statistics, measure, probe_tensors
+
+__all__ = ["Recorder"]
+
+
+class Recorder:
+    """Measures a fixed probe set after each epoch, and writes it for TensorBoard's Sparsity tab.
+
+        with Recorder(model, probes, "runs/first") as recorder:
+            recorder.record(-1)                       # before training
+            for epoch in range(epochs):
+                ...
+                recorder.record(epoch, scalars={"loss/validation": loss})
+
+    `probes` are held-out samples, [N, ...], of the network's input, or a sequence of such for
+    several inputs. Events go into `logdir`, or into the file of `writer`, the SummaryWriter that
+    you already have: prefer that, since a second file in a directory can hold up its curves in
+    TensorBoard. `layers` chooses what is measured, `shown` how many probes' maps are kept (spread over the set),
+    or which. `every` measures each n-th epoch only. `also_export` writes ONNX checkpoints, each
+    n-th epoch if it is a number, into `logdir`/checkpoints. See `measure` for the other options.
+
+    A failed write never ends a training run: it is reported once, by a warning.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        probes: Probes,
+        logdir: str | Path | None = None,
+        *,
+        writer: Any = None,
+        layers: Sequence[str] | None = None,
+        shown: int | Sequence[int] = 8,
+        every: int = 1,
+        also_export: bool | int = False,
+        statistics: Statistics = "all",
+        centre: Centre = "own",
+        batch_size: int = 64,
+    ) -> None:
+        if (logdir is None) == (writer is None):
+            raise UsageError(
+                "a Recorder writes into a logdir or through a writer: give one of them"
+            )
+        if every < 1:
+            raise UsageError(f"every={every}: a number of epochs, at least 1, was wanted")
+        self._model = model
+        self._probes = probe_tensors(probes)
+        indices = _indices(len(self._probes[0]), shown)
+        self._shown = shown_probes([tensor.numpy(force=True) for tensor in self._probes], indices)
+        self._options: dict[str, Any] = {
+            "layers": layers,
+            "statistics": statistics,
+            "centre": centre,
+            "batch_size": batch_size,
+        }
+        self._every, self._export_every = every, int(also_export)
+        self.logdir = Path(writer.log_dir if logdir is None else logdir)
+        sink = None if writer is None else writer._get_file_writer()
+        self._writer = RunWriter(self.logdir, sink)
+        self._exporter = OnnxExporter(model, self._probes) if also_export else None
+        self._failed = False
+
+    def record(
+        self,
+        epoch: int,
+        *,
+        scalars: Mapping[str, float] | None = None,
+        global_step: int | None = None,
+    ) -> list[LayerMeasurement]:
+        """Measure and write one epoch; -1 is "before training".
+
+        `scalars` are written beside it, also in the epochs that `every` leaves out, and appear in
+        TensorBoard's Scalars tab. `global_step` is your trainer's own step count: with it our
+        epochs are lined up with losses that are logged by batch. Returns what was measured, which is
+        nothing in an epoch left out.
+        """
+        due = epoch < 0 or epoch % self._every == 0
+        measurements = (
+            measure(self._model, self._probes, shown=self._shown.indices, **self._options)
+            if due
+            else []
+        )
+        try:
+            self._writer.write(
+                epoch,
+                measurements,
+                probes=self._shown if due else None,
+                scalars=scalars,
+                global_step=global_step,
+            )
+            if self._exporter is not None and (epoch < 0 or epoch % self._export_every == 0):
+                self._exporter.export(self.logdir / "checkpoints" / _checkpoint_name(epoch))
+        except RunError as error:
+            self._report(error)
+        return measurements
+
+    def close(self) -> None:
+        """Close the event file, unless it belongs to a SummaryWriter."""
+        self._writer.close()
+
+    def __enter__(self) -> Recorder:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _report(self, error: RunError) -> None:
+        if not self._failed:
+            self._failed = True
+            warnings.warn(f"{error}; training goes on without a complete record", stacklevel=3)
+
+
+def _checkpoint_name(epoch: int) -> str:
+    return f"epoch_{epoch:04d}.onnx" if epoch >= 0 else f"epoch_{epoch}.onnx"
+
+
+def _indices(count: int, shown: int | Sequence[int]) -> list[int]:
+    if not isinstance(shown, int):
+        return list(shown)
+    if shown < 0:
+        raise UsageError(f"shown={shown}: a number of probes, or their positions, was wanted")
+    number = min(shown, count)
+    return sorted({int(at) for at in np.linspace(0, count - 1, number).round()}) if number else []
