@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -12,9 +16,154 @@ from numpy.typing import NDArray
 from .errors import ProbeError
 from .schema import ShownProbes, probe_digest
 
-__all__ = ["shown_probes"]
+__all__ = ["InputSpec", "ProbeSet", "load_probes", "match_probes", "shown_probes"]
+
+Arrays = Mapping[str, NDArray[Any]]
 
 _SERIES_LENGTH = 512  # stored values of a shown series
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """What a model wants of one input."""
+
+    name: str
+    dtype: np.dtype[Any]
+    shape: tuple[int | str, ...] | None
+    """Sides that may be anything are text; None where the rank is not known."""
+
+    def __str__(self) -> str:
+        sides = "any shape" if self.shape is None else f"[{', '.join(map(str, self.shape))}]"
+        return f"{self.dtype} {sides}"
+
+    @property
+    def fixed_batch(self) -> int | None:
+        """The only number of samples that the input takes at once, or None."""
+        side = self.shape[0] if self.shape else None
+        return side if isinstance(side, int) else None
+
+
+@dataclass(frozen=True)
+class ProbeSet:
+    """Samples matched to the inputs of a model."""
+
+    arrays: Arrays
+    """One array an input, in the model's order; [N, ...] but for scalars."""
+    batch: int | None
+    """The only number of samples that the model takes at once, or None."""
+
+    @property
+    def samples(self) -> tuple[NDArray[Any], ...]:
+        """The arrays that hold a row a sample."""
+        return tuple(array for array in self.arrays.values() if array.ndim)
+
+    def __len__(self) -> int:
+        return len(self.samples[0])
+
+    def batches(self, size: int) -> Iterator[tuple[int, int, dict[str, NDArray[Any]]]]:
+        """Position of the first sample, their number, and the arrays, batch by batch.
+
+        Where the model takes one number of samples only, the last batch is filled up with copies
+        of its last sample.
+        """
+        size = self.batch or size
+        for first in range(0, len(self), size):
+            count = min(size, len(self) - first)
+            rows = np.arange(first, first + count)
+            if self.batch is not None:
+                rows = np.minimum(np.arange(first, first + self.batch), len(self) - 1)
+            whole = self.batch is None or count == self.batch
+            span: Any = slice(first, first + count) if whole else rows
+            yield first, count, {n: a[span] if a.ndim else a for n, a in self.arrays.items()}
+
+
+def load_probes(path: str | Path) -> Arrays:
+    """The arrays of an .npz or .npy file; that of an .npy file is called "".
+
+    Raises ProbeError for a file that is neither.
+    """
+    path = Path(path)
+    try:
+        content = np.load(path, allow_pickle=False)
+        if isinstance(content, np.ndarray):
+            return {"": content}
+        with content:
+            return {name: content[name] for name in content.files}
+    except FileNotFoundError:
+        raise ProbeError(f"no such file: {path}") from None
+    except OSError as error:
+        raise ProbeError(f"cannot read {path}: {error.strerror or error}") from None
+    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise ProbeError(
+            f"{path} is no .npz or .npy file of numbers ({error}); "
+            "numpy.savez(path, input=array) writes one"
+        ) from None
+
+
+def match_probes(probes: Arrays | NDArray[Any], wanted: Sequence[InputSpec]) -> ProbeSet:
+    """Give each input its array: by name, or by type and shape where only one array fits.
+
+    Raises ProbeError where an array is missing or does not fit, saying what was wanted.
+    """
+    arrays = {"": probes} if isinstance(probes, np.ndarray) else dict(probes)
+    matched = {spec.name: _array_for(spec, arrays, wanted) for spec in wanted}
+    fixed = {
+        spec.fixed_batch for spec in wanted if spec.fixed_batch is not None and spec.shape != ()
+    }
+    counts = {len(array) for array in matched.values() if array.ndim}
+    if len(counts) != 1 or counts == {0}:
+        sizes = ", ".join(f"{name!r} {array.shape}" for name, array in matched.items())
+        raise ProbeError(f"every input needs the same number of samples, at least one: {sizes}")
+    if len(fixed) > 1:
+        raise ProbeError(f"the model's inputs take different numbers of samples: {sorted(fixed)}")
+    return ProbeSet(matched, fixed.pop() if fixed else None)
+
+
+def _array_for(spec: InputSpec, arrays: Arrays, wanted: Sequence[InputSpec]) -> NDArray[Any]:
+    if spec.name in arrays:
+        array = np.asarray(arrays[spec.name])
+        misfit = _misfit(spec, array)
+        if misfit:
+            raise ProbeError(_sentence(spec, array, misfit))
+        return array
+    names = {other.name for other in wanted}
+    free = {name: np.asarray(array) for name, array in arrays.items() if name not in names}
+    fitting = [name for name, array in free.items() if not _misfit(spec, array)]
+    rivals = [s for s in wanted if s.name not in arrays and fitting]
+    rivals = [s for s in rivals if any(not _misfit(s, free[name]) for name in fitting)]
+    if len(fitting) == 1 and len(rivals) == 1:
+        return free[fitting[0]]
+    if len(free) == 1 and not fitting:
+        (array,) = free.values()
+        raise ProbeError(_sentence(spec, array, _misfit(spec, array)))
+    given = ", ".join(f"{name!r} {a.dtype} {list(a.shape)}" for name, a in arrays.items())
+    count = "more than one array fits" if fitting else "no array fits"
+    raise ProbeError(
+        f"input {spec.name!r} wants {spec}, and {count}: {given or 'there is none'}; "
+        f"name it in the file: numpy.savez(path, **{{{spec.name!r}: array}})"
+    )
+
+
+def _misfit(spec: InputSpec, array: NDArray[Any]) -> str:
+    """What is wrong with an array for this input, or nothing."""
+    if array.dtype != spec.dtype:
+        return f"convert it: array.astype({str(spec.dtype)!r})"
+    if spec.shape is None:
+        return ""
+    if array.ndim != len(spec.shape):
+        return f"it has {array.ndim} axes and {len(spec.shape)} were wanted"
+    sides = zip(array.shape[1:], spec.shape[1:], strict=True)
+    for axis, (given, side) in enumerate(sides, start=1):
+        if isinstance(side, int) and given != side:
+            return f"its axis {axis} is {given} long and {side} was wanted"
+    return ""
+
+
+def _sentence(spec: InputSpec, array: NDArray[Any], misfit: str) -> str:
+    return (
+        f"input {spec.name!r} wants {spec}; the probes are {array.dtype} {list(array.shape)}: "
+        f"{misfit}"
+    )
 
 
 def shown_probes(arrays: Sequence[NDArray[Any]], indices: Sequence[int]) -> ShownProbes:

@@ -1,0 +1,176 @@
+"""Measuring a model on a probe set."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from .correlation import Centre, correlation_summary
+from .errors import ModelError, UsageError, nearest
+from .instrument import instrument
+from .measurement import LayerAccumulator, LayerMeasurement
+from .model import Model, open_model
+from .probes import InputSpec, ProbeSet, load_probes, match_probes
+from .schema import COLUMNS, LayerInfo
+from .session import TapSession
+from .taps import Tap, Taps, filters, find_taps, select_taps
+
+__all__ = ["BATCH", "Probes", "analyze", "chosen_statistics", "input_specs", "measurable"]
+
+Probes = str | Path | NDArray[Any] | Mapping[str, NDArray[Any]]
+"""An .npz or .npy file, an array, or an array for each input by name."""
+
+BATCH = 16
+"""Samples a batch unless another number is asked for: larger ones cost more a sample."""
+
+Progress = Callable[[int], None]
+
+
+def analyze(
+    model: str | Path | bytes | onnx.ModelProto | Model,
+    probes: Probes | ProbeSet,
+    *,
+    layers: Sequence[str] | None = None,
+    statistics: str | Collection[str] = "all",
+    batch_size: int = BATCH,
+    device: str = "auto",
+    shown: int | Sequence[int] = 8,
+    centre: Centre = "own",
+    progress: Progress | None = None,
+) -> list[LayerMeasurement]:
+    """Measure the layers of an exported ONNX model on a probe set, in graph order.
+
+    `layers` holds names or globs; without it all layers are measured but the output layers.
+    `statistics` is "entropy", "all", or names of `schema.COLUMNS`. `shown` is how many probes, or
+    which, have their entropy maps kept. `progress` is called with the number of samples after each
+    batch. Raises a SparsightError, with a sentence, for a model, probes or options that do not fit.
+    """
+    model = model if isinstance(model, Model) else open_model(model)
+    if batch_size < 1:
+        raise UsageError(f"a batch of {batch_size} samples was asked for; at least 1 is needed")
+    wanted = chosen_statistics(statistics)
+    taps = measurable(model, layers).taps
+    samples = match_model(model, probes)
+    keep = shown_indices(shown, len(samples))
+    session = TapSession(
+        instrument(model, taps, wanted), taps, device, folder=model.folder, source=model.source
+    )
+    gathered = [LayerAccumulator(layer_info(tap), keep) for tap in taps]
+    for first, count, feeds in samples.batches(batch_size):
+        fed = samples.batch or count
+        results = session.run(feeds, fed, count)
+        for accumulator in gathered:
+            accumulator.update(results[accumulator.layer.name], first)
+        if progress is not None:
+            progress(count)
+    correlate = "correlation" in wanted
+    return [
+        accumulator.result(_correlation(model, tap, centre) if correlate else None)
+        for accumulator, tap in zip(gathered, taps, strict=True)
+    ]
+
+
+def measurable(model: Model, layers: Sequence[str] | None = None) -> Taps:
+    """The taps to measure and what is left out. Raises ModelError where there is nothing."""
+    found = find_taps(model)
+    chosen = select_taps(found, layers)
+    if chosen.taps:
+        return chosen
+    if found.taps:
+        names = ", ".join(repr(tap.name) for tap in found.taps)
+        raise ModelError(
+            f"{model.source} has no measurable layer but its output layer, {names}; "
+            "name it to measure it (--layers)"
+        )
+    reasons = "; ".join(f"{part.name}: {part.reason}" for part in found.left_out[:3])
+    raise ModelError(f"{model.source} has no measurable layer" + (f" ({reasons})" * bool(reasons)))
+
+
+def match_model(model: Model, probes: Probes | ProbeSet) -> ProbeSet:
+    """Probes matched to a model's inputs. Raises ProbeError where they do not fit."""
+    if isinstance(probes, ProbeSet):
+        probes = probes.arrays
+    arrays = load_probes(probes) if isinstance(probes, str | Path) else probes
+    return match_probes(arrays, input_specs(model))
+
+
+def input_specs(model: Model) -> list[InputSpec]:
+    """What the inputs of a model want. Raises ModelError for one that is no tensor of numbers."""
+    return [_input_spec(model, value) for value in model.inputs]
+
+
+def shown_indices(shown: int | Sequence[int], count: int) -> tuple[int, ...]:
+    """The positions of the shown probes: the first few, or those asked for."""
+    if isinstance(shown, int):
+        return tuple(range(min(max(shown, 0), count)))
+    return tuple(sorted({int(index) for index in shown}))
+
+
+def chosen_statistics(statistics: str | Collection[str]) -> frozenset[str]:
+    """What has to be computed beside H, for "entropy", "all" or names of `schema.COLUMNS`.
+
+    Raises UsageError for a name that is none.
+    """
+    names = [statistics] if isinstance(statistics, str) else list(statistics)
+    columns = [column.name for column in COLUMNS]
+    chosen: set[str] = set()
+    for name in names:
+        if name == "all":
+            chosen |= {_computed(column) for column in columns}
+        elif name in columns or name == "correlation":
+            chosen.add(_computed(name))
+        else:
+            known = ["entropy", "all", "correlation", *columns]
+            raise UsageError(f"no statistic is called {name!r}; {nearest(name, known)}")
+    return frozenset(chosen - {"entropy"})
+
+
+def layer_info(tap: Tap) -> LayerInfo:
+    """What is known of a layer before it is measured; its map shape is not."""
+    return LayerInfo(
+        name=tap.name,
+        operator=tap.operator,
+        channels=tap.channels,
+        map_shape=(),
+        channel_axis=tap.channel_axis,
+        tapped_at=tap.tapped_at,
+        batch_norm_folded=tap.batch_norm_folded,
+    )
+
+
+def _computed(column: str) -> str:
+    if column.startswith("correlation") or column == "constant_filters":
+        return "correlation"
+    return "entropy" if column.startswith("entropy") or column == "nan_share" else column
+
+
+def _correlation(model: Model, tap: Tap, centre: Centre) -> Any:
+    rows = filters(model, tap)
+    return None if rows is None else correlation_summary(rows, centre)
+
+
+def _input_spec(model: Model, value: onnx.ValueInfoProto) -> InputSpec:
+    tensor = value.type.tensor_type
+    numbers = tensor.elem_type not in (onnx.TensorProto.UNDEFINED, onnx.TensorProto.STRING)
+    if not value.type.HasField("tensor_type") or not numbers:
+        raise ModelError(f"{model.source}: input {value.name!r} is no tensor of numbers")
+    try:
+        dtype = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type))
+    except KeyError:
+        raise ModelError(
+            f"{model.source}: input {value.name!r} is of the unknown type {tensor.elem_type}"
+        ) from None
+    if not tensor.HasField("shape"):
+        return InputSpec(value.name, dtype, None)
+    return InputSpec(value.name, dtype, tuple(_side(dim) for dim in tensor.shape.dim))
+
+
+def _side(dim: Any) -> int | str:
+    if dim.WhichOneof("value") == "dim_value" and dim.dim_value > 0:
+        return int(dim.dim_value)
+    return str(dim.dim_param) or "?"

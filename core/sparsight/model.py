@@ -1,0 +1,335 @@
+"""An ONNX model as it was given: read once, indexed, never changed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+import onnx
+from google.protobuf.message import DecodeError
+from numpy.typing import NDArray
+from onnx import numpy_helper
+
+from .errors import ModelError
+
+__all__ = ["Model", "open_model"]
+
+_MAX_CHAIN = 32  # operators between a constant and its use; a cycle is longer
+_MAX_CONSTANT = 2**32  # bytes that a ConstantOfShape or Expand may ask for
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Model:
+    """A parsed model with its indexes: who makes each value, who uses it, which are constant."""
+
+    proto: onnx.ModelProto
+    content: bytes
+    """The serialized model, to which instrumented nodes are appended."""
+    source: str
+    """What to call it in messages."""
+    folder: Path | None = None
+    """Where its external data lies."""
+    _shapes: dict[str, Shape | None] = field(default_factory=dict, repr=False)
+
+    @property
+    def graph(self) -> onnx.GraphProto:
+        """The main graph."""
+        return self.proto.graph
+
+    @cached_property
+    def opset(self) -> int:
+        """Version of the standard operators. Raises ModelError where the model imports none."""
+        versions = [o.version for o in self.proto.opset_import if o.domain in ("", "ai.onnx")]
+        if not versions:
+            raise ModelError(f"{self.source} imports no version of the standard ONNX operators")
+        return int(max(versions))
+
+    @cached_property
+    def initializers(self) -> Mapping[str, onnx.TensorProto]:
+        """Constant tensors stored in the graph, by name."""
+        return {tensor.name: tensor for tensor in self.graph.initializer}
+
+    @cached_property
+    def inputs(self) -> tuple[onnx.ValueInfoProto, ...]:
+        """The inputs that a caller must feed."""
+        stored = set(self.initializers) | {s.values.name for s in self.graph.sparse_initializer}
+        return tuple(value for value in self.graph.input if value.name not in stored)
+
+    @cached_property
+    def producers(self) -> Mapping[str, onnx.NodeProto]:
+        """The node that makes each value, by the value's name."""
+        return {output: node for node in self.graph.node for output in node.output if output}
+
+    @cached_property
+    def consumers(self) -> Mapping[str, tuple[onnx.NodeProto, ...]]:
+        """The nodes that read each value; bodies of If, Loop and Scan read what they capture."""
+        found: dict[str, list[onnx.NodeProto]] = {}
+        for node in self.graph.node:
+            for name in dict.fromkeys(_reads(node)):
+                found.setdefault(name, []).append(node)
+        return {name: tuple(nodes) for name, nodes in found.items()}
+
+    def shape_of(self, name: str) -> Shape | None:
+        """Shape of a constant, or None where the value is not one; does not read the weights."""
+        if name not in self._shapes:
+            self._shapes[name] = self._shape(name, _MAX_CHAIN)
+        return self._shapes[name]
+
+    def constant(self, name: str) -> NDArray[Any] | None:
+        """A value that no input changes, or None.
+
+        Initializers and Constant nodes, also behind DequantizeLinear, Cast, Transpose, Reshape,
+        Identity, Squeeze, Unsqueeze, Flatten, ConstantOfShape and Expand. Raises ModelError where
+        its data cannot be read.
+        """
+        return self._value(name, _MAX_CHAIN)
+
+    def origin(self, name: str) -> str:
+        """Name of the stored constant that a constant value is derived from."""
+        for _ in range(_MAX_CHAIN):
+            node = self.producers.get(name)
+            if node is None or node.op_type not in _DERIVED or node.op_type in _MADE:
+                break
+            name = node.input[0]
+        return name
+
+    def element_type(self, name: str) -> int | None:
+        """ONNX element type of a constant, or None where it is not known."""
+        for _ in range(_MAX_CHAIN):
+            node = self.producers.get(name)
+            if node is None:
+                tensor = self.initializers.get(name)
+                return None if tensor is None else int(tensor.data_type)
+            if node.op_type == "Cast":
+                return int(attribute(node, "to", 0))
+            if node.op_type in ("Constant", "ConstantOfShape"):
+                value = attribute(node, "value", None)
+                return int(value.data_type) if value is not None else int(onnx.TensorProto.FLOAT)
+            if node.op_type not in _DERIVED:
+                return None
+            name = node.input[1] if node.op_type == "DequantizeLinear" else node.input[0]
+        return None
+
+    def _shape(self, name: str, depth: int) -> Shape | None:
+        if name in self.initializers:
+            return tuple(self.initializers[name].dims)
+        node = self.producers.get(name)
+        if node is None or depth == 0:
+            return None
+        if node.op_type == "Constant":
+            value = attribute(node, "value", None)
+            return tuple(value.dims) if value is not None else np.shape(_constant_node(node))
+        if node.op_type in ("Cast", "Identity", "DequantizeLinear"):
+            return self._shape(node.input[0], depth - 1)
+        value = self._value(name, depth)
+        return None if value is None else value.shape
+
+    def _value(self, name: str, depth: int) -> NDArray[Any] | None:
+        if name in self.initializers:
+            return self._array(self.initializers[name])
+        node = self.producers.get(name)
+        if node is None or depth == 0:
+            return None
+        if node.op_type == "Constant":
+            value = attribute(node, "value", None)
+            return self._array(value) if value is not None else _constant_node(node)
+        derive = _DERIVED.get(node.op_type)
+        if derive is None or node.domain not in ("", "ai.onnx", "com.microsoft"):
+            return None
+        values = [self._value(part, depth - 1) if part else None for part in node.input]
+        if any(v is None and part for v, part in zip(values, node.input, strict=True)):
+            return None
+        try:
+            return derive(node, *values)
+        except (ValueError, IndexError, TypeError, MemoryError) as error:
+            raise ModelError(f"{self.source}: constant {name!r} is damaged: {error}") from None
+
+    def _array(self, tensor: onnx.TensorProto) -> NDArray[Any]:
+        """Numbers of a stored tensor, in a type that numpy computes with."""
+        if tensor.data_location == onnx.TensorProto.EXTERNAL:
+            self._check_location(tensor)
+        try:
+            array = numpy_helper.to_array(tensor, str(self.folder or ""))
+        except Exception as error:  # of many types, and from C++
+            raise ModelError(
+                f"{self.source}: the data of tensor {tensor.name!r} cannot be read: {error}"
+            ) from None
+        return array.astype(np.float32) if array.dtype.kind == "V" else np.asarray(array)
+
+    def _check_location(self, tensor: onnx.TensorProto) -> None:
+        location = next((e.value for e in tensor.external_data if e.key == "location"), "")
+        path = PurePosixPath(location.replace("\\", "/"))
+        if self.folder is None:
+            raise ModelError(
+                f"{self.source}: the data of tensor {tensor.name!r} is in another file, "
+                f"{location!r}; give the path of the model, not its content"
+            )
+        inside = (self.folder / path).resolve().is_relative_to(self.folder.resolve())
+        if not location or path.is_absolute() or ".." in path.parts or not inside:
+            raise ModelError(
+                f"{self.source}: tensor {tensor.name!r} asks for the file {location!r}, which is "
+                "outside the model's folder; it is not opened"
+            )
+
+
+def open_model(source: str | Path | bytes | onnx.ModelProto) -> Model:
+    """Read a model from a file, from its bytes, or from a ModelProto (which stays as it is).
+
+    External data is read when it is needed, and only from the file's own folder. Raises ModelError
+    for a file that is not there or is no ONNX model.
+    """
+    if isinstance(source, onnx.ModelProto):
+        return _parse(source.SerializeToString(), "the model", None)
+    if isinstance(source, bytes):
+        return _parse(source, "the model", None)
+    path = Path(source)
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        raise ModelError(f"no such file: {path}") from None
+    except OSError as error:
+        raise ModelError(f"cannot read {path}: {error.strerror or error}") from None
+    return _parse(content, str(path), path.parent)
+
+
+def attribute(node: onnx.NodeProto, name: str, default: Any) -> Any:
+    """Value of an attribute of a node."""
+    for entry in node.attribute:
+        if entry.name == name:
+            return onnx.helper.get_attribute_value(entry)
+    return default
+
+
+def subgraphs(node: onnx.NodeProto) -> list[onnx.GraphProto]:
+    """The bodies of an If, Loop or Scan node."""
+    return [
+        graph for entry in node.attribute for graph in ([entry.g] if entry.HasField("g") else [])
+    ] + [graph for entry in node.attribute for graph in entry.graphs]
+
+
+def _parse(content: bytes, source: str, folder: Path | None) -> Model:
+    if content[4:8] == b"ORTM":
+        raise ModelError(
+            f"{source} is in ONNX Runtime's own format; give the .onnx file it was made from"
+        )
+    proto = onnx.ModelProto()
+    try:
+        proto.ParseFromString(content)
+    except DecodeError:
+        raise ModelError(f"{source} is not an ONNX file, or it is cut short") from None
+    if not proto.graph.node or not proto.opset_import:
+        raise ModelError(f"{source} is not an ONNX model: it holds no operators")
+    return Model(proto, content, source, folder)
+
+
+def _reads(node: onnx.NodeProto) -> list[str]:
+    names = [name for name in node.input if name]
+    for graph in subgraphs(node):
+        made = {value.name for value in graph.input} | {t.name for t in graph.initializer}
+        for inner in graph.node:
+            names += [name for name in _reads(inner) if name not in made]
+            made.update(inner.output)
+        names += [value.name for value in graph.output if value.name not in made]
+    return names
+
+
+def _constant_node(node: onnx.NodeProto) -> NDArray[Any] | None:
+    types = {"value_float": np.float32, "value_floats": np.float32}
+    types |= {"value_int": np.int64, "value_ints": np.int64}
+    for name, kind in types.items():
+        value = attribute(node, name, None)
+        if value is not None:
+            return np.asarray(value, kind)
+    return None
+
+
+# -- constants behind operators ----------------------------------------------------------------
+
+
+def _cast(node: onnx.NodeProto, values: NDArray[Any]) -> NDArray[Any]:
+    kind = onnx.helper.tensor_dtype_to_np_dtype(attribute(node, "to", onnx.TensorProto.FLOAT))
+    cast = values.astype(kind)
+    return cast.astype(np.float32) if cast.dtype.kind == "V" else cast
+
+
+def _dequantize(
+    node: onnx.NodeProto,
+    values: NDArray[Any],
+    scale: NDArray[Any],
+    zero: NDArray[Any] | None = None,
+) -> NDArray[Any]:
+    axis = int(attribute(node, "axis", 1))
+    scale, zero = _spread(scale, values, node, axis), _spread(zero, values, node, axis)
+    return (values.astype(np.float32) - zero.astype(np.float32)) * scale
+
+
+def _spread(
+    part: NDArray[Any] | None, values: NDArray[Any], node: onnx.NodeProto, axis: int
+) -> NDArray[Any]:
+    """A scale or zero point, a tensor, a channel or a block, in a shape that fits the values."""
+    if part is None or part.size == 1:
+        return np.zeros(()) if part is None else part.reshape(())
+    if part.ndim == 1:
+        return part.reshape([-1 if a == axis % values.ndim else 1 for a in range(values.ndim)])
+    block = int(attribute(node, "block_size", 0)) or values.shape[axis] // part.shape[axis]
+    return np.repeat(part, block, axis=axis).take(np.arange(values.shape[axis]), axis=axis)
+
+
+def _reshape(_: onnx.NodeProto, values: NDArray[Any], shape: NDArray[Any]) -> NDArray[Any]:
+    sides = [values.shape[i] if side == 0 else int(side) for i, side in enumerate(shape.ravel())]
+    return values.reshape(sides)
+
+
+def _squeeze(node: onnx.NodeProto, values: NDArray[Any], axes: Any = None) -> NDArray[Any]:
+    axes = attribute(node, "axes", None) if axes is None else axes
+    return np.squeeze(values, None if axes is None else tuple(int(a) for a in axes))
+
+
+def _unsqueeze(node: onnx.NodeProto, values: NDArray[Any], axes: Any = None) -> NDArray[Any]:
+    axes = attribute(node, "axes", ()) if axes is None else axes
+    return np.expand_dims(values, tuple(int(a) for a in axes))
+
+
+def _flatten(node: onnx.NodeProto, values: NDArray[Any]) -> NDArray[Any]:
+    axis = int(attribute(node, "axis", 1))
+    return values.reshape(int(np.prod(values.shape[:axis])), -1)
+
+
+def _constant_of_shape(node: onnx.NodeProto, shape: NDArray[Any]) -> NDArray[Any]:
+    value = attribute(node, "value", None)
+    fill = np.zeros(1, np.float32) if value is None else numpy_helper.to_array(value)
+    return _bounded(fill.reshape(-1)[0], shape)
+
+
+def _expand(_: onnx.NodeProto, values: NDArray[Any], shape: NDArray[Any]) -> NDArray[Any]:
+    return _bounded(values, np.asarray(np.broadcast_shapes(values.shape, tuple(shape))))
+
+
+def _bounded(values: Any, shape: NDArray[Any]) -> NDArray[Any]:
+    sides = [int(side) for side in np.ravel(shape)]
+    size = float(np.prod(np.array(sides, np.float64))) * np.asarray(values).itemsize
+    if size > _MAX_CONSTANT:
+        raise ValueError(f"it would take {size:.3g} bytes")
+    return np.broadcast_to(values, sides)
+
+
+_DERIVED: Mapping[str, Callable[..., NDArray[Any]]] = {
+    "Cast": _cast,
+    "ConstantOfShape": _constant_of_shape,
+    "DequantizeLinear": _dequantize,
+    "Expand": _expand,
+    "Flatten": _flatten,
+    "Identity": lambda _, values: values,
+    "Reshape": _reshape,
+    "Squeeze": _squeeze,
+    "Transpose": lambda node, values: values.transpose(attribute(node, "perm", None)),
+    "Unsqueeze": _unsqueeze,
+}
+
+_MADE = ("ConstantOfShape", "Expand")  # what they read is a shape, not the constant

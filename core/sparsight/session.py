@@ -1,0 +1,182 @@
+"""Running instrumented models: the one user of ONNX Runtime."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from onnx import TensorProto, helper
+
+from .devices import Device, candidates
+from .errors import DeviceError, MissingExtraError, ModelError
+from .instrument import Instrumented
+from .measurement import BatchStatistics
+from .taps import Tap
+
+__all__ = ["TapSession", "provider_report"]
+
+Arrays = Mapping[str, NDArray[Any]]
+
+
+class TapSession:
+    """An instrumented model on a device, ready to be fed.
+
+    `folder` is where the model's external data lies, `source` what to call it in messages. Raises
+    DeviceError where the device is not there, ModelError where ONNX Runtime cannot run the model,
+    MissingExtraError where there is no ONNX Runtime.
+    """
+
+    def __init__(
+        self,
+        instrumented: Instrumented,
+        taps: Sequence[Tap],
+        device: str = "auto",
+        *,
+        folder: Path | None = None,
+        source: str = "the model",
+    ) -> None:
+        self._taps = tuple(taps)
+        self._outputs = instrumented.outputs
+        self._names = [name for part in self._outputs.values() for name in part.values()]
+        self._source = source
+        self.device, self._session = _open(instrumented.content, device, folder, source)
+
+    def run(self, feeds: Arrays, count: int, kept: int | None = None) -> dict[str, BatchStatistics]:
+        """Measure one batch of `count` probes, by layer name.
+
+        Of the results, those of the first `kept` probes are returned: the others filled up a batch
+        of fixed size.
+        """
+        try:
+            arrays = self._session.run(self._names, dict(feeds))
+        except Exception as error:  # of ONNX Runtime's own types, which share no base
+            raise ModelError(f"ONNX Runtime cannot run {self._source}: {_line(error)}") from None
+        values = dict(zip(self._names, arrays, strict=True))
+        return {
+            tap.name: self._statistics(tap, values, count, count if kept is None else kept)
+            for tap in self._taps
+        }
+
+    def _statistics(self, tap: Tap, values: Arrays, count: int, kept: int) -> BatchStatistics:
+        part = {key: values[name] for key, name in self._outputs[tap.name].items()}
+        shape = tuple(part["shape"] if "shape" in part else part["plogp"].shape)[:-1]
+        if not shape or shape[0] % count:
+            raise ModelError(
+                f"{self._source}: layer {tap.name!r} puts out a tensor of shape "
+                f"{[*shape, tap.channels]} for {count} probes, whose first axis does not count them"
+            )
+        highest = float(np.log(tap.channels))
+
+        def maps(key: str) -> NDArray[Any] | None:
+            return _maps(part[key], shape, count)[:kept] if key in part else None
+
+        entropy, scaled = maps("plogp"), maps("scaled_plogp")
+        assert entropy is not None  # every chain puts it out
+        if scaled is not None:
+            unknown = np.full_like(scaled, np.nan)
+            scaled = np.clip(-scaled / highest, 0, 1) if tap.channels > 1 else unknown
+        maximum, zeros = part.get("relu_maximum"), part.get("relu_zeros")
+        return BatchStatistics(
+            entropy=np.clip(-entropy, 0, highest),
+            scale_free_entropy=scaled,
+            rms=maps("rms"),
+            relu_maximum=None if maximum is None else _channel_maximum(maximum, count, kept),
+            relu_zeros=None if zeros is None else int(_per_probe(zeros, count)[:kept].sum()),
+        )
+
+
+def _maps(values: NDArray[Any], shape: Sequence[int], count: int) -> NDArray[Any]:
+    """[N, *map], from [N, *map, 1] or from what a model flattened: [N * L, 1] gives [N, L]."""
+    if shape[0] != count:
+        return values.reshape(count, shape[0] // count, *shape[1:])
+    return values.reshape(count, *(shape[1:] or (1, 1)))
+
+
+def _per_probe(values: NDArray[Any], count: int) -> NDArray[np.float64]:
+    sums: NDArray[np.float64] = values.reshape(count, -1).sum(axis=1, dtype=np.float64)
+    return sums
+
+
+def _channel_maximum(values: NDArray[Any], count: int, kept: int) -> NDArray[Any]:
+    rows = values.reshape(count, -1, values.shape[-1])[:kept]
+    # fmax: a NaN says nothing about whether a channel is dead
+    maximum: NDArray[Any] = np.fmax.reduce(rows.reshape(-1, values.shape[-1]), axis=0)
+    return maximum
+
+
+def provider_report() -> tuple[str, dict[str, str | None]]:
+    """Version of ONNX Runtime, and for each of its providers why it does not load, or None.
+
+    Runs a one-node model on each. Raises MissingExtraError where there is no ONNX Runtime.
+    """
+    runtime = _runtime()
+    return runtime.__version__, {name: _trial(name) for name in runtime.get_available_providers()}
+
+
+def _trial(provider: str) -> str | None:
+    value = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1])
+    made = helper.make_tensor_value_info("y", TensorProto.FLOAT, [1])
+    node = helper.make_node("Add", ["x", "x"], ["y"])
+    graph = helper.make_graph([node], "trial", [value], [made])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    try:
+        session = _session(model.SerializeToString(), Device(provider, provider), None)
+        (result,) = session.run(None, {"x": np.ones(1, np.float32)})
+    except Exception as error:
+        return _line(error)
+    used = str(session.get_providers()[0])
+    if used != provider:
+        return f"it does not load: ONNX Runtime fell back to {used}"
+    return None if result[0] == 2 else f"it computes 1 + 1 = {result[0]}"
+
+
+def _open(content: bytes, wanted: str, folder: Path | None, source: str) -> tuple[Device, Any]:
+    tried = candidates(wanted, _runtime().get_available_providers())
+    for device in tried:
+        try:
+            session = _session(content, device, folder)
+        except Exception as error:
+            raise ModelError(
+                f"ONNX Runtime cannot run {source} on {device.name}: {_line(error)}"
+            ) from None
+        if session.get_providers()[0] == device.provider:
+            return device, session
+    raise DeviceError(
+        f"device {wanted!r} was asked for; its {tried[-1].provider} is installed and does not "
+        "load: `sparsight doctor` says why"
+    )
+
+
+def _session(content: bytes, device: Device, folder: Path | None) -> Any:
+    runtime = _runtime()
+    options = runtime.SessionOptions()
+    options.log_severity_level = 4  # what goes wrong arrives as an exception
+    if folder is not None:
+        key = "session.model_external_initializers_file_folder_path"
+        options.add_session_config_entry(key, str(folder))
+    if device.name.startswith(("cuda", "tensorrt")) and hasattr(runtime, "preload_dlls"):
+        runtime.preload_dlls()
+    providers: list[Any] = [(device.provider, dict(device.options))]
+    if device.provider != "CPUExecutionProvider":
+        providers.append("CPUExecutionProvider")  # for the operators that a provider lacks
+    return runtime.InferenceSession(content, options, providers=providers)
+
+
+def _runtime() -> ModuleType:
+    try:
+        import onnxruntime
+    except ImportError:
+        raise MissingExtraError(
+            "ONNX Runtime", "cpu", "running a model (or 'sparsight[gpu]' for NVIDIA GPUs)"
+        ) from None
+    return onnxruntime  # type: ignore[no-any-return]
+
+
+def _line(error: Exception) -> str:
+    """What ONNX Runtime says, in one line of bearable length."""
+    text = " ".join(str(error).split())
+    return text if len(text) <= 300 else text[:297] + "..."
