@@ -35,9 +35,10 @@ class Recorder:
     `probes` are held-out samples, [N, ...], of the network's input, or a sequence of such for
     several inputs. Events go into `logdir`, or into the file of `writer`, the SummaryWriter that
     you already have: prefer that, since a second file in a directory can hold up its curves in
-    TensorBoard. `layers` chooses what is measured, `shown` how many probes' maps are kept (spread over the set),
-    or which. `every` measures each n-th epoch only. `also_export` writes ONNX checkpoints, each
-    n-th epoch if it is a number, into `logdir`/checkpoints. See `measure` for the other options.
+    TensorBoard. `layers` chooses what is measured, `shown` how many probes' maps are kept (spread
+    over the set), or which. `every` measures each n-th epoch only. `also_export` writes ONNX
+    checkpoints, each n-th epoch if it is a number, into `logdir`/checkpoints. See `measure` for the
+    other options.
 
     A failed write never ends a training run: it is reported once, by a warning.
     """
@@ -91,8 +92,8 @@ class Recorder:
 
         `scalars` are written beside it, also in the epochs that `every` leaves out, and appear in
         TensorBoard's Scalars tab. `global_step` is your trainer's own step count: with it our
-        epochs are lined up with losses that are logged by batch. Returns what was measured, which is
-        nothing in an epoch left out.
+        epochs are lined up with losses that are logged by batch. Returns what was measured, which
+        is nothing in an epoch left out.
         """
         due = epoch < 0 or epoch % self._every == 0
         measurements = (

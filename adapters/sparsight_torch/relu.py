@@ -42,7 +42,7 @@ class ReluTrace(TorchDispatchMode):
         self._receive = receive
         # Weak, so that no activation lives longer than without us; by identity, since == compares
         # values.
-        self._names: WeakIdKeyDictionary = WeakIdKeyDictionary()
+        self._names = WeakIdKeyDictionary()  # type: ignore[no-untyped-call]
         self._arrived: set[str] = set()
 
     def follow(self, name: str, output: Tensor) -> None:

@@ -23,7 +23,13 @@ Schedule: TypeAlias = Callable[[int], float]
 
 Strength: TypeAlias = float | Schedule
 
-Selection: TypeAlias = Mapping[str | type[nn.Module], Strength] | str | Path
+Selection: TypeAlias = (
+    Mapping[str, Strength]  # mappings are invariant in their keys
+    | Mapping[type[nn.Module], Strength]
+    | Mapping[str | type[nn.Module], Strength]
+    | str
+    | Path
+)
 """Strengths by layer name, glob or module type; or the path of a targets.toml."""
 
 

@@ -1,0 +1,114 @@
+"""The networks of the paper's Table 1 and Fig. 2.
+
+vanillaNet is conv3x3-ReLU-conv3x3-ReLU-maxpool2 twice, then dense-ReLU-dense; the other networks
+are the same with a dropout or a batch normalisation a conv block, or with penalties on some layers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from sparsight.errors import UsageError, nearest
+
+__all__ = ["NETWORKS", "WIDTHS", "NetworkSpec", "PaperNet", "build"]
+
+WIDTHS = {
+    "s": (16, 16, 32, 32, 64),
+    "m": (64, 64, 128, 128, 256),
+    "xxl": (256, 256, 512, 512, 1024),
+}
+"""Channels of conv1, conv2, conv3, conv4 and fc1, by size (Table 1)."""
+
+
+@dataclass(frozen=True)
+class NetworkSpec:
+    """One row of the paper's Table 2."""
+
+    block: Literal["plain", "dropout", "norm"] = "plain"
+    sparsity: Mapping[str, float] = field(default_factory=dict)
+    """lambda by layer."""
+    decorrelation: Mapping[str, float] = field(default_factory=dict)
+    """kappa by layer."""
+
+
+_DEEP = ("conv3", "conv4", "fc1")
+
+NETWORKS = {
+    "vanillaNet": NetworkSpec(),
+    "dropNet": NetworkSpec(block="dropout"),
+    "normNet": NetworkSpec(block="norm"),
+    "sr1Net": NetworkSpec(sparsity=dict.fromkeys(("conv1", "conv2", *_DEEP), 1e-3)),
+    "sr2Net": NetworkSpec(sparsity=dict.fromkeys(_DEEP, 1e-3)),
+    "sr3Net": NetworkSpec(sparsity=dict.fromkeys(_DEEP, 1e-3), decorrelation={"conv1": 1.0}),
+}
+
+
+class PaperNet(nn.Module):
+    """The paper's baseline network (Fig. 2), with one extension a conv block.
+
+    Takes [N, channels, side, side] and gives logits [N, classes]; `side` is a multiple of 4.
+    Weights are Glorot-uniform and biases zero, Keras's defaults, which the paper's wording points
+    to. Dropout is .25, and stands after the pooling, as the batch normalisation does.
+    """
+
+    def __init__(
+        self,
+        widths: tuple[int, int, int, int, int],
+        channels: int = 3,
+        side: int = 32,
+        classes: int = 100,
+        block: Literal["plain", "dropout", "norm"] = "plain",
+    ) -> None:
+        super().__init__()
+        if side % 4:
+            raise UsageError(f"images of side {side}: a multiple of 4 is needed, for two poolings")
+        first, second, third, fourth, dense = widths
+        self.conv1 = nn.Conv2d(channels, first, 3, padding="same")
+        self.conv2 = nn.Conv2d(first, second, 3, padding="same")
+        self.block1 = _extension(block, second)
+        self.conv3 = nn.Conv2d(second, third, 3, padding="same")
+        self.conv4 = nn.Conv2d(third, fourth, 3, padding="same")
+        self.block2 = _extension(block, fourth)
+        self.fc1 = nn.Linear(fourth * (side // 4) ** 2, dense)
+        self.fc2 = nn.Linear(dense, classes)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d | nn.Linear):
+                nn.init.xavier_uniform_(module.weight)
+                nn.init.zeros_(module.bias)  # type: ignore[arg-type]  # both have one
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits [N, classes]."""
+        features = F.relu(self.conv2(F.relu(self.conv1(images))))
+        features = self.block1(F.max_pool2d(features, 2))
+        features = F.relu(self.conv4(F.relu(self.conv3(features))))
+        features = self.block2(F.max_pool2d(features, 2))
+        logits: Tensor = self.fc2(F.relu(self.fc1(features.flatten(1))))
+        return logits
+
+
+def build(
+    network: str, size: str, *, channels: int = 3, side: int = 32, classes: int = 100
+) -> PaperNet:
+    """A network by its name and size in the paper: `build("sr2Net", "m")`.
+
+    Its penalties are in `NETWORKS[network]`. Raises UsageError for unknown names.
+    """
+    if network not in NETWORKS:
+        raise UsageError(f"no network {network!r}; {nearest(network, NETWORKS)}")
+    if size not in WIDTHS:
+        raise UsageError(f"no size {size!r}; {nearest(size, WIDTHS)}")
+    block = NETWORKS[network].block
+    return PaperNet(WIDTHS[size], channels, side, classes, block)
+
+
+def _extension(block: str, channels: int) -> nn.Module:
+    if block == "dropout":
+        return nn.Dropout(0.25)
+    if block == "norm":
+        return nn.BatchNorm2d(channels)
+    return nn.Identity()
