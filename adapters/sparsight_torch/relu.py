@@ -38,11 +38,11 @@ class ReluTrace(TorchDispatchMode):
     """
 
     def __init__(self, receive: Callable[[str, Tensor], None]) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._receive = receive
         # Weak, so that no activation lives longer than without us; by identity, since == compares
         # values.
-        self._names = WeakIdKeyDictionary()  # type: ignore[no-untyped-call]
+        self._names = WeakIdKeyDictionary()
         self._arrived: set[str] = set()
 
     def follow(self, name: str, output: Tensor) -> None:

@@ -76,12 +76,11 @@ def analyze(recorded: Path, digits: Digits, logdir: Path) -> None:
 def _clear(logdir: Path) -> None:
     """Make way for new runs; only what an earlier demo wrote is removed."""
     ours = {f"{network}-s{end}" for network in NETWORKS for end in ("", "-analyzed")}
-    others = (
-        [path.name for path in logdir.iterdir() if path.name not in ours] if logdir.is_dir() else []
-    )
-    if others:
+    there = [path.name for path in logdir.iterdir()] if logdir.is_dir() else []
+    foreign = [name for name in there if name not in ours]
+    if foreign:
         raise UsageError(
-            f"{logdir} holds {others[0]!r}, which is not the demo's; pass another --logdir"
+            f"{logdir} holds {foreign[0]!r}, which is not the demo's; pass another --logdir"
         )
     for name in ours:
         shutil.rmtree(logdir / name, ignore_errors=True)
