@@ -5,9 +5,11 @@ Writer and reader, on both sides of TensorBoard, import this module and nothing 
     plugin          tag                          one record a step
     sparsity        sparsity/layers/<hash>       float32 [layers, columns]; names in the metadata
     sparsity        sparsity/global_step         int64, the trainer's own step count
+    sparsity        sparsity/probes/<hash>       bytes: `ShownProbes`, once
     sparsity_maps   sparsity/maps/<hash>         bytes: `EncodedMaps`, the entropy maps of one layer
     sparsity_maps   sparsity/correlation/<hash>  int64 [201], correlation histogram of one layer
-    sparsity_maps   sparsity/probes/<hash>       bytes: `ShownProbes`, once
+
+Two plugins, so that the few tags that describe a run are listed without the hundreds of its layers.
 
 A tag ends in a hash of its metadata, because TensorBoard keeps only the first metadata of a tag:
 when layers or columns change, so does the tag. Step = epoch; -1 is "before training".
@@ -23,7 +25,7 @@ import struct
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -98,17 +100,22 @@ class LayerInfo:
 
 Kind = Literal["layers", "maps", "correlation", "probes"]
 
+PLUGIN_OF: Mapping[Kind, str] = {
+    "layers": LAYERS_PLUGIN,
+    "probes": LAYERS_PLUGIN,
+    "maps": MAPS_PLUGIN,
+    "correlation": MAPS_PLUGIN,
+}
+
 
 def tag_of(kind: Kind, metadata: bytes) -> str:
     """Tag of the records of this kind that share this metadata."""
     return f"sparsity/{kind}/{hashlib.sha256(metadata).hexdigest()[:16]}"
 
 
-def kind_of(tag: str) -> str | None:
+def kind_of(tag: str) -> Kind | None:
     """Kind of the records of a tag, or None where the tag is not ours."""
-    prefix, _, rest = tag.partition("/")
-    kind = rest.partition("/")[0]
-    return kind if prefix == "sparsity" and kind in get_args(Kind) else None
+    return next((kind for kind in PLUGIN_OF if tag.startswith(f"sparsity/{kind}/")), None)
 
 
 def encode_layers(layers: Sequence[LayerInfo], columns: Sequence[Column] = COLUMNS) -> bytes:
@@ -138,7 +145,7 @@ def decode_layers(content: bytes) -> tuple[tuple[LayerInfo, ...], tuple[Column, 
 
 def encode_metadata(**fields: Any) -> bytes:
     """Metadata of the other tags: `layer` and `shape` of maps, `layer` of correlation histograms,
-    `digest` and `indices` of probes."""
+    `digest`, `count` and `indices` of probes."""
     return _json({"version": VERSION, **fields})
 
 

@@ -66,8 +66,7 @@ class RunWriter:
         `global_step` is the trainer's own count, by which our epochs are lined up with losses that
         others log. An earlier step than the last one replaces everything from there on.
         """
-        values = _table_values(measurements)
-        values += [value for measurement in measurements for value in _layer_values(measurement)]
+        values = [value for measurement in measurements for value in _layer_values(measurement)]
         if global_step is not None:
             content, metadata = np.array(global_step, np.int64), schema.encode_metadata()
             values.append(
@@ -75,11 +74,22 @@ class RunWriter:
             )
         values += self._probe_values(probes)
         values += [events.scalar_value(tag, value) for tag, value in (scalars or {}).items()]
+        # The table comes last: who sees a step in it finds the step's maps as well.
+        values += _table_values(measurements)
         # A wall time that is no number makes TensorBoard's Rust loader drop the rest of the file.
         now = time.time() if wall_time is None or not np.isfinite(wall_time) else wall_time
         try:
             sink = self._open(now)
             sink.add_event(events.event(step, now, values))
+            sink.flush()
+        except OSError as error:
+            raise RunError(f"cannot write to {self.logdir}: {error.strerror or error}") from None
+
+    def repeat(self, event: Any) -> None:
+        """Write an event again as it was recorded, after an earlier step that fills a gap."""
+        try:
+            sink = self._open(event.wall_time)
+            sink.add_event(event)
             sink.flush()
         except OSError as error:
             raise RunError(f"cannot write to {self.logdir}: {error.strerror or error}") from None
@@ -104,7 +114,9 @@ class RunWriter:
     def _probe_values(self, probes: schema.ShownProbes | None) -> list[Any]:
         if probes is None:
             return []
-        metadata = schema.encode_metadata(digest=probes.digest, indices=list(probes.indices))
+        metadata = schema.encode_metadata(
+            digest=probes.digest, count=probes.count, indices=list(probes.indices)
+        )
         if metadata in self._probes_written:
             return []
         self._probes_written.add(metadata)
@@ -132,8 +144,9 @@ def _layer_values(measurement: LayerMeasurement) -> list[Any]:
 
 
 def _value(kind: schema.Kind, metadata: bytes, content: NDArray[Any] | bytes) -> Any:
-    plugin = schema.LAYERS_PLUGIN if kind == "layers" else schema.MAPS_PLUGIN
-    return events.tensor_value(schema.tag_of(kind, metadata), content, plugin, metadata)
+    return events.tensor_value(
+        schema.tag_of(kind, metadata), content, schema.PLUGIN_OF[kind], metadata
+    )
 
 
 class _EventFile:

@@ -1,0 +1,220 @@
+"""What the routes answer, made from what the store found: pure functions.
+
+The shapes of the answers are described in http_api.md.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+import struct
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import recordings
+from .losses import Curve, Names
+from .recordings import LayerSeries, Probes, Tables
+from .store import RunSummary
+
+__all__ = ["correlation", "frame", "index", "layers", "maps", "probes", "scalar", "scalar_names"]
+
+MAX_ANSWER = 10_000_000
+"""Bytes of one answer, before compression."""
+
+_SLACK = 100_000  # bytes for warnings and for what else stands in a header
+_DTYPES = {"float32": "<f4", "float64": "<f8", "int32": "<i4", "uint8": "|u1"}
+_PNG = b"\x89PNG\r\n\x1a\n"
+
+Arrays = Mapping[str, NDArray[Any]]
+Json = dict[str, Any]
+
+
+def index(version: str, loading: bool, runs: Iterable[RunSummary]) -> Json:
+    """`index`: the runs that have Sparsight data, sorted by name."""
+    entries: list[Json] = []
+    warnings: list[str] = []
+    room = MAX_ANSWER - _SLACK
+    for run in runs:
+        entry = {**vars(run), "warnings": _bounded(run.warnings)}
+        room -= len(_json(entry))
+        if room > 0:
+            entries.append(entry)
+        else:
+            warnings = ["there are more runs than one answer holds: point --logdir at fewer"]
+    return {"version": version, "loading": loading, "runs": entries, "warnings": warnings}
+
+
+def probes(run: str, found: Probes) -> Json:
+    """`probes`: the shown probes, as pictures or series."""
+    warnings = list(found.warnings)
+    shown = found.shown
+    if shown is None:
+        nothing: Json = {"digest": None, "count": 0, "kind": "none", "indices": [], "items": []}
+        return {"run": run, **nothing, "warnings": _bounded(warnings)}
+    decode = _picture if shown.kind == "image" else _numbers
+    items = [decode(item) for item in shown.items]
+    indices = list(shown.indices)
+    if None in items or (items and len(items) != len(indices)):
+        warnings.append("the shown probes are damaged and left out")
+        items = []
+    kept = _fitting(items)
+    if kept < len(items):
+        warnings.append(f"{len(items) - kept} shown probes are left out: they are too large")
+    return {
+        "run": run,
+        "digest": shown.digest,
+        "count": shown.count,
+        "kind": shown.kind if items else "none",
+        "indices": indices[:kept] if items else indices,
+        "items": items[:kept],
+        "warnings": _bounded(warnings),
+    }
+
+
+def scalar_names(run: str, names: Names, guess: str | None) -> Json:
+    """`scalars?run=`: the curves that could be the validation loss."""
+    return {"run": run, "tags": list(names)[:10_000], "guess": guess}
+
+
+def scalar(run: str, tag: str, sigma: float, curve: Curve) -> Json:
+    """`scalars?run=&tag=&sigma=`: one curve, lined up with our epochs."""
+    return {
+        "run": run,
+        "tag": tag,
+        "sigma": sigma,
+        "aligned_by": curve.aligned_by,
+        "steps": list(curve.steps),
+        "epochs": _finite(curve.epochs),
+        "values": _finite(curve.values),
+        "smoothed": _finite(curve.smoothed),
+        "onset": curve.onset and {"epoch": curve.onset.epoch, "loss": curve.onset.loss},
+    }
+
+
+def layers(run: str, tables: Tables, first: int | None, last: int | None) -> bytes:
+    """`layers`: the statistics of all layers at the steps from `first` to `last`."""
+    header: Json = {
+        "run": run,
+        "layers": [vars(layer) for layer in tables.layers],
+        "columns": [vars(column) for column in tables.columns],
+        "warnings": _bounded(tables.warnings),
+    }
+    steps = np.array(tables.steps, np.int64)
+    start = 0 if first is None else int(np.searchsorted(steps, first))
+    stop = len(steps) if last is None else int(np.searchsorted(steps, last, side="right"))
+    row = 4 * len(tables.layers) * len(tables.columns) + 20
+    fits = max((MAX_ANSWER - _SLACK - len(_json(header))) // row, 0)
+    end = max(min(stop, start + fits), start)
+    header["truncated_at"] = tables.steps[end] if end < stop else None
+    arrays: Arrays = {
+        "steps": np.array(tables.steps[start:end], np.int32),
+        "wall_times": np.array(tables.wall_times[start:end], np.float64),
+        "global_steps": np.array(tables.global_steps[start:end], np.float64),
+        "values": tables.values(start, end),
+    }
+    return frame(header, arrays)
+
+
+def maps(
+    run: str,
+    layer: str,
+    channels: int | None,
+    series: LayerSeries,
+    probe: int | str | None,
+    first: int | None,
+    last: int | None,
+) -> bytes:
+    """`maps`: entropy maps of one layer, of one probe or of all that are shown."""
+    limit = MAX_ANSWER - _SLACK - 2 * len(_json({"run": run, "layer": layer}))
+    found = recordings.maps(layer, series, probe=probe, first=first, last=last, limit=limit)
+    header = {
+        "run": run,
+        "layer": layer,
+        "channels": channels,
+        "probes": found.probes,
+        "pooled_from": found.pooled_from,
+        "left_out": found.left_out,
+        "truncated_at": found.truncated_at,
+        "warnings": _bounded(found.warnings),
+    }
+    ranges = np.array(found.ranges, np.float32).reshape(-1, 2)
+    arrays: Arrays = {
+        "steps": np.array(found.steps, np.int32),
+        "lo": ranges[:, 0],
+        "hi": ranges[:, 1],
+        "codes": found.codes,
+    }
+    return frame(header, arrays)
+
+
+def correlation(
+    run: str, layer: str, series: LayerSeries, first: int | None, last: int | None
+) -> bytes:
+    """`correlation`: histograms of the filter correlations of one layer."""
+    limit = MAX_ANSWER - _SLACK - 2 * len(_json({"run": run, "layer": layer}))
+    found = recordings.correlations(layer, series, first=first, last=last, limit=limit)
+    header = {
+        "run": run,
+        "layer": layer,
+        "truncated_at": found.truncated_at,
+        "warnings": _bounded(found.warnings),
+    }
+    return frame(header, {"steps": np.array(found.steps, np.int32), "counts": found.counts})
+
+
+def frame(header: Mapping[str, Any], arrays: Arrays) -> bytes:
+    """A binary answer: length and text of the header, then the arrays at multiples of 8 bytes."""
+    described = [
+        {"name": name, "dtype": array.dtype.name, "shape": array.shape}
+        for name, array in arrays.items()
+    ]
+    text = _json({**header, "arrays": described})
+    text += b" " * (-(4 + len(text)) % 8)
+    pieces = [struct.pack("<I", len(text)), text]
+    for array in arrays.values():
+        content = array.astype(_DTYPES[array.dtype.name], copy=False).tobytes()
+        pieces += [content, bytes(-len(content) % 8)]
+    return b"".join(pieces)
+
+
+def _json(fields: Mapping[str, Any]) -> bytes:
+    return json.dumps(fields, separators=(",", ":"), allow_nan=False).encode()
+
+
+def _finite(values: NDArray[np.floating[Any]]) -> list[float | None]:
+    """JSON holds no NaN and no infinity."""
+    return [value if math.isfinite(value) else None for value in values.tolist()]
+
+
+def _bounded(warnings: Sequence[str]) -> list[str]:
+    """A page of warnings: names in them may be 10,000 characters long, and there may be many."""
+    shown = [
+        text if len(text) <= 400 else f"{text[:200]} … {text[-200:]}" for text in warnings[:40]
+    ]
+    return shown + ([f"and {len(warnings) - 40} more warnings"] if len(warnings) > 40 else [])
+
+
+def _picture(item: bytes) -> str | None:
+    if not item.startswith(_PNG):
+        return None
+    return "data:image/png;base64," + base64.b64encode(item).decode()
+
+
+def _numbers(item: bytes) -> list[float | None] | None:
+    if len(item) % 4:
+        return None
+    return _finite(np.frombuffer(item, "<f4"))
+
+
+def _fitting(items: Sequence[Any]) -> int:
+    """How many of the items fit into an answer."""
+    room = MAX_ANSWER - _SLACK
+    for number, item in enumerate(items):
+        room -= len(json.dumps(item)) + 1
+        if room < 0:
+            return number
+    return len(items)

@@ -1,0 +1,302 @@
+"""The plugin: a route parses the request and replies; what is replied is made in `payloads`."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tensorboard.backend import http_util
+from tensorboard.plugins import base_plugin
+from werkzeug import wrappers
+
+from sparsight import schema
+from sparsight.errors import RunError, UsageError, nearest
+from sparsight.onset import SIGMA
+
+from . import assets, losses, payloads
+from .recordings import NotRecorded
+from .store import MeasurementStore, Scope
+
+__all__ = ["ROUTES", "SparsityPlugin"]
+
+_JSON = "application/json"
+_BINARY = "application/octet-stream"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An answer whose body is made only when the browser does not have it yet."""
+
+    state: object
+    """Whatever the answer depends on; its representation becomes the ETag."""
+    body: Callable[[], bytes | Mapping[str, Any]]
+
+
+class Query:
+    """The parameters of a request. Raises UsageError for what is missing or makes no sense."""
+
+    def __init__(self, request: wrappers.Request, known: tuple[str, ...]) -> None:
+        self._values = request.args
+        for name in self._values:
+            if name not in known:
+                raise UsageError(f"there is no parameter {name!r} here; {nearest(name, known)}")
+
+    def text(self, name: str) -> str:
+        """A parameter that must be there."""
+        value = self.optional(name)
+        if value is None:
+            raise UsageError(f"the parameter {name!r} is missing")
+        return value
+
+    def optional(self, name: str) -> str | None:
+        """A parameter that may be missing."""
+        return self._values.get(name) or None
+
+    def step(self, name: str) -> int | None:
+        """A step, or None where it is not given."""
+        value = self.optional(name)
+        return None if value is None else _whole_number(name, value)
+
+    def probe(self) -> int | str | None:
+        """Index of a probe, "mean", or None for all."""
+        value = self.optional("probe")
+        if value is None or value == "mean":
+            return value
+        return _whole_number("probe", value, ", or mean,")
+
+    def sigma(self) -> float:
+        """Width of the smoothing in epochs."""
+        value = self.optional("sigma")
+        if value is None:
+            return SIGMA
+        try:
+            sigma = float(value)
+        except ValueError:
+            sigma = math.nan
+        if not 0 <= sigma <= 1e6:
+            raise UsageError(f"sigma={value!r}: a number of epochs, 0 or more, was wanted")
+        return sigma
+
+
+def _whole_number(name: str, value: str, more: str = "") -> int:
+    try:
+        number = int(value)
+    except ValueError:
+        number = 2**63
+    if abs(number) >= 2**63:
+        raise UsageError(f"{name}={value[:50]!r}: a whole number{more} was wanted")
+    return number
+
+
+# -- routes ---------------------------------------------------------------------------------------
+
+
+def _version(store: MeasurementStore, scope: Scope) -> str:
+    runs = store.runs(scope)
+    return _digest((runs, store.scalars(scope), store.loading(runs)))
+
+
+def _get_version(store: MeasurementStore, scope: Scope, query: Query) -> Answer:
+    version = _version(store, scope)
+    return Answer(version, lambda: {"version": version})
+
+
+def _get_index(store: MeasurementStore, scope: Scope, query: Query) -> Answer:
+    runs, scalars = store.runs(scope), store.scalars(scope)
+    loading = store.loading(runs)
+    version = _digest((runs, scalars, loading))
+
+    def body() -> Mapping[str, Any]:
+        found = (store.summary(scope, run, tags, runs, scalars) for run, tags in runs.items())
+        return payloads.index(version, loading, found)
+
+    return Answer(version, body)
+
+
+def _get_probes(store: MeasurementStore, scope: Scope, query: Query) -> Answer:
+    run = query.text("run")
+    tags = store.tags(scope, run)
+    return Answer(tags, lambda: payloads.probes(run, store.probes(scope, run, tags)))
+
+
+def _get_scalars(store: MeasurementStore, scope: Scope, query: Query) -> Answer:
+    run, tag = query.text("run"), query.optional("tag")
+    tags, runs, scalars = store.tags(scope, run), store.runs(scope), store.scalars(scope)
+    sigma = query.sigma()
+    names = losses.curve_names(run, {other: [s.tag for s in own] for other, own in scalars.items()})
+    if tag is None:
+        guess = losses.find_validation_loss(run, names, runs)
+        return Answer((names, guess), lambda: payloads.scalar_names(run, names, guess))
+    if tag not in names:
+        raise NotRecorded(f"run {run!r} has no scalar {tag!r}; {nearest(tag, names)}")
+    owner, known = names[tag]
+    state = [series for series in scalars[owner] if series.tag == known]
+
+    def body() -> Mapping[str, Any]:
+        points, tables = store.points(scope, owner, known), store.tables(scope, run, tags)
+        return payloads.scalar(run, tag, sigma, losses.aligned(points, tables, sigma))
+
+    return Answer((tags, state, sigma), body)
+
+
+def _get_layers(store: MeasurementStore, scope: Scope, query: Query) -> Answer:
+    run, first, last = query.text("run"), query.step("from"), query.step("to")
+    tags = store.tags(scope, run)
+
+    def body() -> bytes:
+        return payloads.layers(run, store.tables(scope, run, tags), first, last)
+
+    return Answer(tags, body)
+
+
+def _get_maps(store: MeasurementStore, scope: Scope, query: Query) -> Answer:
+    run, layer, probe = query.text("run"), query.text("layer"), query.probe()
+    first, last = query.step("from"), query.step("to")
+    tags, own = store.tags(scope, run), store.layer_tags(scope, run, "maps", layer)
+
+    def body() -> bytes:
+        tables = store.tables(scope, run, tags)
+        channels = next((info.channels for info in tables.layers if info.name == layer), None)
+        series = store.layer_series(scope, run, tables, layer, own)
+        return payloads.maps(run, layer, channels, series, probe, first, last)
+
+    return Answer((tags, own), body)
+
+
+def _get_correlation(store: MeasurementStore, scope: Scope, query: Query) -> Answer:
+    run, layer = query.text("run"), query.text("layer")
+    first, last = query.step("from"), query.step("to")
+    tags, own = store.tags(scope, run), store.layer_tags(scope, run, "correlation", layer)
+
+    def body() -> bytes:
+        series = store.layer_series(scope, run, store.tables(scope, run, tags), layer, own)
+        return payloads.correlation(run, layer, series, first, last)
+
+    return Answer((tags, own), body)
+
+
+@dataclass(frozen=True)
+class Route:
+    """What a path accepts and answers."""
+
+    parameters: tuple[str, ...]
+    media_type: str
+    answer: Callable[[MeasurementStore, Scope, Query], Answer]
+
+
+ROUTES = {
+    "index": Route((), _JSON, _get_index),
+    "version": Route((), _JSON, _get_version),
+    "probes": Route(("run",), _JSON, _get_probes),
+    "scalars": Route(("run", "tag", "sigma"), _JSON, _get_scalars),
+    "layers": Route(("run", "from", "to"), _BINARY, _get_layers),
+    "maps": Route(("run", "layer", "probe", "from", "to"), _BINARY, _get_maps),
+    "correlation": Route(("run", "layer", "from", "to"), _BINARY, _get_correlation),
+}
+"""All routes but the page's own files."""
+
+
+class SparsityPlugin(base_plugin.TBPlugin):  # type: ignore[misc]  # TensorBoard has no types
+    """The Sparsity tab."""
+
+    plugin_name = schema.LAYERS_PLUGIN
+
+    def __init__(self, context: base_plugin.TBContext) -> None:
+        self._store = MeasurementStore(context.data_provider)
+
+    def get_plugin_apps(self) -> dict[str, Any]:
+        """Routes, as TensorBoard wants them: path to WSGI application."""
+        apps = {f"/{path}": self._app(route) for path, route in ROUTES.items()}
+        return {**apps, "/static/*": _serve_asset}
+
+    def is_active(self) -> bool:
+        """Asked only where no run holds data of `data_plugin_names`.
+
+        The tab then stands in TensorBoard's list of inactive ones and can be opened from there, and
+        says how to write a first run. Were it always active, TensorBoard would open on it while the
+        user's own curves are still loading.
+        """
+        return False
+
+    def data_plugin_names(self) -> tuple[str, ...]:
+        """Whose records make the tab active."""
+        return schema.LAYERS_PLUGIN, schema.MAPS_PLUGIN
+
+    def frontend_metadata(self) -> base_plugin.FrontendMetadata:
+        """A page of our own, in an iframe."""
+        return base_plugin.FrontendMetadata(es_module_path=assets.ENTRY, tab_name="Sparsity")
+
+    def _app(self, route: Route) -> Any:
+        def serve(request: wrappers.Request) -> wrappers.Response:
+            return _reply(request, route, self._store)
+
+        return wrappers.Request.application(serve)
+
+
+@wrappers.Request.application
+def _serve_asset(request: wrappers.Request) -> wrappers.Response:
+    name = request.path.rpartition("/static/")[2]
+    asset = assets.find(name)
+    if asset is None:
+        return _problem(request, 404, f"the page has no file {name!r}")
+    return _respond(request, asset.digest, asset.media_type, lambda: asset.content)
+
+
+# -- replying -------------------------------------------------------------------------------------
+
+
+def _reply(request: wrappers.Request, route: Route, store: MeasurementStore) -> wrappers.Response:
+    if request.method not in ("GET", "HEAD"):
+        return _problem(request, 405, "only GET is answered here")
+    try:
+        query = Query(request, route.parameters)
+        answer = route.answer(store, Scope.of(request.environ), query)
+        digest = _digest((sorted(request.args.items()), answer.state))
+        return _respond(request, digest, route.media_type, answer.body)
+    except UsageError as error:
+        return _problem(request, 400, str(error))
+    except NotRecorded as error:
+        return _problem(request, 404, str(error))
+    except RunError as error:
+        return _problem(request, 503, str(error))
+
+
+def _respond(
+    request: wrappers.Request,
+    digest: str,
+    media_type: str,
+    body: Callable[[], bytes | Mapping[str, Any]],
+) -> wrappers.Response:
+    headers = [("ETag", f'W/"{digest}"'), ("Vary", "Accept-Encoding")]
+    if request.if_none_match.contains_weak(digest):
+        return _send(request, b"", media_type, code=304, headers=headers)
+    content = body()
+    if not isinstance(content, bytes):
+        content = json.dumps(content, separators=(",", ":"), allow_nan=False).encode()
+    # TensorBoard compresses text itself.
+    if media_type != _BINARY or not request.accept_encodings["gzip"]:
+        return _send(request, content, media_type, headers=headers)
+    packed = gzip.compress(content, compresslevel=1, mtime=0)
+    return _send(request, packed, media_type, headers=headers, content_encoding="gzip")
+
+
+def _problem(request: wrappers.Request, code: int, sentence: str) -> wrappers.Response:
+    bounded = sentence if len(sentence) <= 1000 else f"{sentence[:990]} …"
+    return _send(request, json.dumps({"error": bounded}).encode(), _JSON, code=code)
+
+
+def _send(
+    request: wrappers.Request, content: bytes, media_type: str, **options: Any
+) -> wrappers.Response:
+    """With the headers that TensorBoard demands: no sniffing, no stale copies, content policy."""
+    response: wrappers.Response = http_util.Respond(request, content, media_type, **options)
+    return response
+
+
+def _digest(state: object) -> str:
+    return hashlib.sha256(repr(state).encode(errors="surrogatepass")).hexdigest()[:20]
