@@ -13,7 +13,9 @@ from .errors import UsageError
 __all__ = ["Checkpoint", "find_checkpoints", "step_of"]
 
 _NUMBER = re.compile(r"(?<![\d.])-?\d+(?![\d.]*\.\d)")
-_MARKED = re.compile(r"(?:epoch|ep|step|iter|checkpoint|ckpt)s?[-_=. ]*(-?\d+)", re.IGNORECASE)
+_MARKED = re.compile(
+    r"(?:epoch|ep|step|iter|checkpoint|ckpt)s?(?:[_=. ]+|-)?(-?\d+)", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True, order=True)

@@ -124,7 +124,8 @@ class Model:
             return None
         if node.op_type == "Constant":
             value = attribute(node, "value", None)
-            return tuple(value.dims) if value is not None else np.shape(_constant_node(node))
+            if value is not None:
+                return tuple(value.dims)
         if node.op_type in ("Cast", "Identity", "DequantizeLinear"):
             return self._shape(node.input[0], depth - 1)
         value = self._value(name, depth)
@@ -240,12 +241,10 @@ def _reads(node: onnx.NodeProto) -> list[str]:
 
 
 def _constant_node(node: onnx.NodeProto) -> NDArray[Any] | None:
-    types = {"value_float": np.float32, "value_floats": np.float32}
-    types |= {"value_int": np.int64, "value_ints": np.int64}
-    for name, kind in types.items():
+    for name in ("value_float", "value_floats", "value_int", "value_ints"):
         value = attribute(node, name, None)
         if value is not None:
-            return np.asarray(value, kind)
+            return np.asarray(value, np.int64 if "int" in name else np.float32)
     return None
 
 
@@ -266,7 +265,7 @@ def _dequantize(
 ) -> NDArray[Any]:
     axis = int(attribute(node, "axis", 1))
     scale, zero = _spread(scale, values, node, axis), _spread(zero, values, node, axis)
-    return (values.astype(np.float32) - zero.astype(np.float32)) * scale
+    return np.asarray((values.astype(np.float32) - zero.astype(np.float32)) * scale)
 
 
 def _spread(

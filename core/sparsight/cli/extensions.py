@@ -1,0 +1,83 @@
+"""Sub-commands of other packages, by the entry point group "sparsight.commands".
+
+An entry point's value is a plain function that typer can register. Only the one that is called is
+imported; of the others, help shows the first line of their docstring, read from the source.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+from collections.abc import Callable, Iterator, Sequence
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from ..errors import MissingExtraError, SparsightError
+
+__all__ = ["GROUP", "extensions"]
+
+GROUP = "sparsight.commands"
+
+
+def extensions(arguments: Sequence[str]) -> Iterator[tuple[str, Callable[..., Any], str | None]]:
+    """Name, function and help (None: its docstring) of each sub-command."""
+    called = next((part for part in arguments if not part.startswith("-")), None)
+    for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name):
+        if entry.name == called:
+            yield entry.name, _load(entry), None
+        else:
+            yield entry.name, _unavailable, _summary(entry)
+
+
+def _load(entry: EntryPoint) -> Callable[..., Any]:
+    try:
+        command: Callable[..., Any] = entry.load()
+    except SparsightError:
+        raise
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(
+            error.name or "another package", _extra(entry), f"sparsight {entry.name}"
+        ) from None
+    except (ImportError, AttributeError) as error:
+        raise SparsightError(f"sparsight {entry.name} cannot be loaded: {error}") from None
+    return command
+
+
+def _extra(entry: EntryPoint) -> str:
+    """The extra that brings what a command needs: of the command's own name, where there is one."""
+    offered = entry.dist.metadata.get_all("Provides-Extra") if entry.dist else None
+    return entry.name if entry.name in (offered or ()) else "torch"
+
+
+def _unavailable() -> None:
+    raise typer.Exit(2)  # never called: what is called is loaded
+
+
+def _summary(entry: EntryPoint) -> str:
+    """First line of the function's docstring, without importing its package."""
+    function = _definition(_source(entry.module), entry.attr)
+    text = ast.get_docstring(function) if function else None
+    return text.splitlines()[0] if text else f"From {entry.module}."
+
+
+def _source(module: str) -> Path | None:
+    package, *rest = module.split(".")
+    spec = importlib.util.find_spec(package)
+    if spec is None or spec.origin is None:
+        return None
+    path = Path(spec.origin).parent.joinpath(*rest)
+    for candidate in (path.with_suffix(".py"), path / "__init__.py"):
+        if candidate.is_file():
+            return candidate
+    return None
+
+
+def _definition(source: Path | None, name: str) -> ast.FunctionDef | None:
+    if source is None:
+        return None
+    tree = ast.parse(source.read_text("utf-8"))
+    found = (n for n in tree.body if isinstance(n, ast.FunctionDef) and n.name == name)
+    return next(found, None)

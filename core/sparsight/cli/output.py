@@ -1,0 +1,55 @@
+"""What goes to the terminal: results to stdout, progress and remarks to stderr."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+__all__ = ["console", "number", "plain", "progress", "remark", "table"]
+
+
+def console(stderr: bool = False) -> Console:
+    """A console that takes nothing in a text for markup."""
+    return Console(stderr=stderr, markup=False, highlight=False, emoji=False)
+
+
+def plain(text: str) -> Text:
+    """Text from a file: what would steer the terminal is left out."""
+    return Text("".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text))
+
+
+def remark(text: str) -> None:
+    """A line on stderr."""
+    console(stderr=True).print(plain(text))
+
+
+def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], right: int = 0) -> Any:
+    """A table whose last `right` columns hold numbers."""
+    made = Table(title=plain(title), title_justify="left", box=None, pad_edge=False)
+    for position, column in enumerate(columns):
+        numeric = position >= len(columns) - right
+        made.add_column(column, justify="right" if numeric else "left", overflow="fold")
+    for row in rows:
+        made.add_row(*(plain(cell) for cell in row))
+    return made
+
+
+def number(value: float, digits: int = 3) -> str:
+    """A value, or a dash where it was not measured."""
+    return f"{value:.{digits}f}" if value == value else "–"
+
+
+def progress() -> Progress:
+    """A bar that counts samples; on stderr, so that stdout can be piped."""
+    return Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=console(stderr=True),
+    )

@@ -1,0 +1,74 @@
+"""`sparsight taps`: what of a model is measured, and what is not."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from ..taps import Tap, Taps
+
+__all__ = ["taps"]
+
+
+def taps(
+    model: Annotated[Path, typer.Argument(help="An .onnx file.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """List the layers that are measured, and those left out, with the reason."""
+    from ..model import open_model
+    from ..taps import find_taps
+
+    found = find_taps(open_model(model))
+    if as_json:
+        print(json.dumps(_as_json(found), indent=2))
+    else:
+        _print_tables(str(model), found)
+
+
+def _as_json(found: Taps) -> dict[str, Any]:
+    return {
+        "layers": [
+            {
+                "name": tap.name,
+                "operator": tap.operator,
+                "channels": tap.channels,
+                "weight_shape": list(tap.weight_shape),
+                "tensor": tap.tensor,
+                "tapped_at": tap.tapped_at,
+                "relu": tap.relu,
+                "batch_norm_folded": tap.batch_norm_folded,
+                "output_layer": tap.output_layer,
+            }
+            for tap in found.taps
+        ],
+        "left_out": [
+            {"name": part.name, "operator": part.operator, "reason": part.reason}
+            for part in found.left_out
+        ],
+    }
+
+
+def _print_tables(model: str, found: Taps) -> None:
+    from .output import console, table
+
+    columns = ["layer", "operator", "measured at", "ReLU", "BN folded?", "weights", "D"]
+    screen = console()
+    screen.print(table(f"{len(found.taps)} layers of {model}", columns, map(_row, found.taps), 2))
+    if any(tap.output_layer for tap in found.taps):
+        screen.print("* output layer: left out unless named, its entropy falls by design")
+    if found.left_out:
+        rows = [[part.name, part.operator, part.reason] for part in found.left_out]
+        screen.print()
+        screen.print(table("not measurable", ["layer", "operator", "reason"], rows))
+
+
+def _row(tap: Tap) -> list[str]:
+    folded = {True: "yes", False: "no", None: "unknown"}[tap.batch_norm_folded]
+    relu = "–" if tap.relu is None else "yes"
+    shape = "x".join(map(str, tap.weight_shape))
+    name = tap.name + " *" * tap.output_layer
+    return [name, tap.operator, tap.tapped_at, relu, folded, shape, str(tap.channels)]
