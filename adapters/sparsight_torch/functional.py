@@ -10,7 +10,6 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from sparsight.correlation import Centre
 from sparsight.errors import UsageError
@@ -35,7 +34,7 @@ def rfav_entropy(activations: Tensor, axis: int = 1) -> Tensor:
 
     `activations` holds the D channels along `axis`; the result has the other axes: [N, D, A, B]
     gives [N, A, B], in float32 (float64 for float64). An RFAV that holds a NaN or an infinity has
-    H = NaN. The gradient is dH/da = -p (ln p + H); it can be taken once, not twice.
+    H = NaN. The gradient is dH/da = -p (ln p + H), and can itself be differentiated.
 
     In eager mode an autograd function keeps only the activations themselves, and two numbers a
     position; under torch.compile and torch.func the plain operations are left to the compiler.
@@ -102,7 +101,7 @@ def filter_correlations(weights: Tensor, centre: Centre = "own") -> Tensor:
     paper's Eq. 6. Filters without variance have c = 0, and no gradient.
     """
     rows, _ = _unit_rows(weights, centre)
-    return rows @ rows.T
+    return _gram(rows)
 
 
 def decorrelation_penalty(
@@ -117,7 +116,7 @@ def decorrelation_penalty(
     rows, number = _unit_rows(weights, centre)
     if form == "signed":
         return strength * (rows.sum(0).square().sum() - number) / 2
-    coefficients = rows @ rows.T
+    coefficients = _gram(rows)
     if form == "squared":
         return strength * (coefficients.square().sum() - number) / 2
     if form == "positive":
@@ -144,14 +143,23 @@ class _RfavEntropy(torch.autograd.Function):
         return entropy.squeeze(axis)
 
     @staticmethod
-    @once_differentiable  # a second derivative would silently be wrong
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         activations, maximum, log_total, entropy = ctx.saved_tensors
+        if torch.is_grad_enabled():  # create_graph=True: only operations that autograd can follow
+            return _plain_gradient(activations, gradient, ctx.axis), None
         logarithms = (_widened(activations) - maximum).sub_(log_total)
         probabilities = logarithms.exp()
         result = logarithms.add_(entropy).mul_(probabilities)
         result.mul_(gradient.unsqueeze(ctx.axis).neg())
         return result.to(activations.dtype), None
+
+
+def _plain_gradient(activations: Tensor, gradient: Tensor, axis: int) -> Tensor:
+    logarithms = _widened(activations).log_softmax(axis)
+    probabilities = logarithms.exp()
+    entropy = -(probabilities * logarithms).sum(axis, keepdim=True)
+    result = -probabilities * (logarithms + entropy) * gradient.unsqueeze(axis)
+    return result.to(activations.dtype)
 
 
 def _plain_entropy(values: Tensor, axis: int) -> Tensor:
@@ -170,6 +178,11 @@ def _unit_rows(weights: Tensor, centre: Centre) -> tuple[Tensor, Tensor]:
     varied = squares.detach().sqrt() > 1e-6 * lengths  # what rounding leaves is no variance
     rows = torch.where(varied, centred / torch.where(varied, squares, 1).sqrt(), 0)
     return rows, varied.sum()
+
+
+def _gram(rows: Tensor) -> Tensor:
+    with torch.autocast(rows.device.type, enabled=False):  # which would multiply in half precision
+        return rows @ rows.T
 
 
 def _widened(values: Tensor) -> Tensor:
