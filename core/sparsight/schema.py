@@ -20,7 +20,6 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-import math
 import struct
 import zlib
 from collections.abc import Mapping, Sequence
@@ -138,7 +137,7 @@ def decode_layers(content: bytes) -> tuple[tuple[LayerInfo, ...], tuple[Column, 
     try:
         layers = tuple(_layer_info(layer) for layer in fields["layers"])
         columns = tuple(Column(*_strings(c, "name", "unit", "title")) for c in fields["columns"])
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise SchemaError(f"metadata of a layer table is incomplete: {error!r}") from None
     return layers, columns
 
@@ -280,7 +279,8 @@ def decode_maps(record: bytes) -> EncodedMaps:
         )
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise SchemaError(f"a record of entropy maps is damaged: {error!r}") from None
-    if not (math.isfinite(lo) and math.isfinite(hi)) or len(codes) != len(probe_ids) + 1:
+    limit = float(np.finfo(np.float32).max)
+    if not -limit <= lo <= hi <= limit or len(codes) != len(probe_ids) + 1:
         raise SchemaError("a record of entropy maps is damaged: its header contradicts its body")
     return maps
 
@@ -354,7 +354,7 @@ def decode_probes(record: bytes) -> ShownProbes:
             kind=kind,
             items=tuple(body[a:b] for a, b in itertools.pairwise(ends)),
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise SchemaError(f"a record of probes is damaged: {error!r}") from None
 
 

@@ -30,6 +30,7 @@ __all__ = ["MeasurementStore", "RunSummary", "Scope", "Series"]
 
 T = TypeVar("T")
 
+_MAX_STEP = 2**31  # epochs travel as 32-bit integers
 _ALL = 2**31 - 1  # steps; in a read 0 would mean none
 _THINNED = (5_000, 1_000, 200)  # steps, where a tag does not fit into one message of 256 MiB
 _SCALARS = 2_000  # points of a user's own curve; TensorBoard keeps 1,000 unless told otherwise
@@ -232,10 +233,15 @@ class MeasurementStore:
                     problem = f"{series.tag} is left out: TensorBoard cannot read it"
                     return Tag(series.tag, series.metadata, (), (f"{problem} ({_brief(error)})",))
                 continue
-            records = tuple(_record(datum) for datum in read.get(run, {}).get(series.tag, ()))
-            thinned = f"{series.tag} is too large to read at once: {len(records)} steps are shown"
-            warnings = (thinned,) if steps != _ALL else ()
-            return Tag(series.tag, series.metadata, records, warnings)
+            data = read.get(run, {}).get(series.tag, ())
+            records = tuple(_record(datum) for datum in data if abs(datum.step) < _MAX_STEP)
+            warnings = []
+            if len(records) < len(data):
+                warnings.append(f"steps of {series.tag} that are no epochs are left out")
+            if steps != _ALL:
+                shown = f"{len(records)} steps are shown"
+                warnings.append(f"{series.tag} is too large to read at once: {shown}")
+            return Tag(series.tag, series.metadata, records, tuple(warnings))
         problem = f"{series.tag} is left out: its records are too large to read"
         return Tag(series.tag, series.metadata, (), (problem,))
 

@@ -1,0 +1,280 @@
+"""The plugin in a real TensorBoard, with each of its two loaders."""
+
+from __future__ import annotations
+
+import gzip
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tests.tb_plugin.boards import PROVIDERS, Board, loss_at, measure, serving, write_run
+
+import sparsight_tensorboard
+from sparsight import schema
+from sparsight_tensorboard.plugin import ROUTES
+
+
+def test_the_right_loader_answers(board: Board) -> None:
+    debug = board.get("/data/environment").json()["debug"]
+    assert debug["data_provider"].startswith(PROVIDERS[board.loader])
+
+
+def test_the_tab_is_there(board: Board) -> None:
+    listing = board.get("/data/plugins_listing").json()["sparsity"]
+    assert listing["enabled"]
+    assert listing["tab_name"] == "Sparsity"
+    module = listing["loading_mechanism"]["module_path"]
+    assert listing["loading_mechanism"]["type"] == "IFRAME"
+    assert b"render" in board.get(module).body
+
+
+def test_no_epoch_is_lost(board: Board) -> None:
+    _, arrays = board.get("layers", run="plain").frame()
+    assert arrays["steps"].tolist() == list(range(-1, 299))
+    assert arrays["global_steps"].tolist() == [100 * (step + 1) for step in range(-1, 299)]
+    assert (np.diff(arrays["wall_times"]) == 10).all()
+    for layer in ("conv1", "fc1"):
+        for route in ("maps", "correlation"):
+            _, arrays = board.get(route, run="plain", layer=layer).frame()
+            assert arrays["steps"].tolist() == list(range(-1, 299))
+
+
+@pytest.mark.parametrize("run", ["resumed", "twice"])
+def test_a_resumed_run_is_one_line(board: Board, run: str) -> None:
+    header, arrays = board.get("layers", run=run).frame()
+    assert arrays["steps"].tolist() == list(range(-1, 30))
+    expected = [measure("conv1", 8, step).statistics["entropy"] for step in range(-1, 30)]
+    np.testing.assert_array_equal(arrays["values"][:, 0, 0], np.float32(expected))
+    _, maps = board.get("maps", run=run, layer="conv1").frame()
+    assert maps["steps"].tolist() == list(range(-1, 30))
+    if board.loader == "python":  # Rust has dropped them itself, and does not tell
+        assert header["warnings"] == ["8 records were dropped: the run resumed at step 12"]
+
+
+def test_values_are_those_that_were_written(board: Board) -> None:
+    header, arrays = board.get("layers", run="plain").frame()
+    assert [layer["name"] for layer in header["layers"]] == ["conv1", "fc1"]
+    assert header["layers"][0] == {
+        "name": "conv1",
+        "operator": "Conv2d",
+        "channels": 8,
+        "map_shape": [4, 6],
+        "channel_axis": 1,
+        "tapped_at": "linear output",
+        "batch_norm_folded": None,
+    }
+    assert [column["name"] for column in header["columns"]] == [c.name for c in schema.COLUMNS]
+    measured = measure("fc1", 16, 41)
+    row = [measured.statistics[column.name] for column in schema.COLUMNS]
+    np.testing.assert_array_equal(arrays["values"][42, 1], np.float32(row))
+
+    header, arrays = board.get("maps", run="plain", layer="fc1", from_=41, to=41).frame()
+    assert header["probes"] == [0, 1, 2, "mean"]
+    lo, hi = arrays["lo"][0], arrays["hi"][0]
+    decoded = lo + (hi - lo) / 254 * arrays["codes"][0].astype(np.float32)
+    assert np.abs(decoded[:3] - measured.maps).max() <= (hi - lo) / 508 + 1e-6
+    assert np.abs(decoded[3] - measured.mean_map).max() <= (hi - lo) / 508 + 1e-6
+
+    _, arrays = board.get("correlation", run="plain", layer="fc1", from_=41, to=41).frame()
+    assert measured.correlation is not None
+    np.testing.assert_array_equal(arrays["counts"], [measured.correlation.counts])
+
+
+def test_layers_that_come_and_go(board: Board) -> None:
+    header, arrays = board.get("layers", run="changed").frame()
+    assert [layer["name"] for layer in header["layers"]] == ["conv1", "gone", "fc1", "new"]
+    assert arrays["steps"].tolist() == list(range(-1, 12))
+    there = np.isfinite(arrays["values"][:, :, 0])
+    assert there[:, 0].all()
+    assert there[:, 2].all()
+    assert there[:, 1].tolist() == [step < 5 for step in range(-1, 12)]
+    assert there[:, 3].tolist() == [step >= 5 for step in range(-1, 12)]
+    # The run went back to step 5: what the vanished layer had recorded after it does not count.
+    for route in ("maps", "correlation"):
+        _, arrays = board.get(route, run="changed", layer="gone").frame()
+        assert arrays["steps"].tolist() == list(range(-1, 5))
+
+
+def test_index(board: Board) -> None:
+    index = board.get("index").json()
+    assert [run["run"] for run in index["runs"]] == ["changed", "plain", "resumed", "twice"]
+    assert index["warnings"] == []
+    plain = index["runs"][1]
+    assert (plain["steps"], plain["first_step"], plain["last_step"]) == (300, -1, 298)
+    assert (plain["layers"], plain["loss_tag"]) == (2, "loss/validation")
+    assert plain["onset"] == 10
+    assert plain["probe_count"] == 5
+    assert index["version"] == board.get("version").json()["version"]
+
+
+def test_probes(board: Board) -> None:
+    probes = board.get("probes", run="plain").json()
+    assert probes["kind"] == "image"
+    assert probes["indices"] == [0, 1, 2]
+    assert len(probes["items"]) == 3
+    assert all(item.startswith("data:image/png;base64,iVBORw0KGgo") for item in probes["items"])
+    assert probes["digest"] == board.get("index").json()["runs"][1]["probe_digest"]
+
+
+def test_scalars(board: Board) -> None:
+    assert board.get("scalars", run="plain").json() == {
+        "run": "plain",
+        "tags": ["loss/validation"],
+        "guess": "loss/validation",
+    }
+    curve = board.get("scalars", run="plain", tag="loss/validation", sigma=0).json()
+    assert curve["aligned_by"] == "step"
+    assert curve["epochs"] == curve["steps"] == list(range(-1, 299))
+    np.testing.assert_allclose(curve["values"], [loss_at(step) for step in range(-1, 299)])
+    assert curve["smoothed"] == curve["values"]
+    assert curve["onset"] == {"epoch": 10, "loss": 1.0}
+    curve = board.get("scalars", run="plain", tag="loss/validation").json()
+    assert curve["sigma"] == 2
+    assert curve["onset"]["epoch"] == 10
+    assert curve["onset"]["loss"] > 1.1
+
+
+def test_one_probe(board: Board) -> None:
+    everything = board.get("maps", run="plain", layer="conv1").frame()[1]["codes"]
+    for at, probe in enumerate((0, 1, 2, "mean")):
+        header, arrays = board.get("maps", run="plain", layer="conv1", probe=probe).frame()
+        assert header["probes"] == [probe]
+        np.testing.assert_array_equal(arrays["codes"][:, 0], everything[:, at])
+
+
+QUERIES = {
+    "index": {},
+    "version": {},
+    "probes": {"run": "plain"},
+    "scalars": {"run": "plain", "tag": "loss/validation"},
+    "layers": {"run": "plain"},
+    "maps": {"run": "plain", "layer": "conv1"},
+    "correlation": {"run": "plain", "layer": "conv1"},
+    "static/index.html": {},
+    "static/index.js": {},
+    "static/index.css": {},
+}
+
+
+@pytest.mark.parametrize("path", QUERIES)
+def test_an_etag_saves_the_second_answer(board: Board, path: str) -> None:
+    query = QUERIES[path]
+    first = board.get(path, **query)
+    assert first.status == 200
+    again = board.get(path, headers={"If-None-Match": first.headers["ETag"]}, **query)
+    assert (again.status, again.body) == (304, b"")
+    other = board.get(path, headers={"If-None-Match": 'W/"another"'}, **query)
+    assert (other.status, other.body) == (200, first.body)
+
+
+@pytest.mark.parametrize("path", QUERIES)
+def test_answers_are_compressed_for_who_takes_it(board: Board, path: str) -> None:
+    plain = board.get(path, **QUERIES[path])
+    packed = board.get(path, headers={"Accept-Encoding": "gzip"}, **QUERIES[path])
+    assert "Content-Encoding" not in plain.headers
+    assert packed.headers["Content-Encoding"] == "gzip"
+    assert gzip.decompress(packed.body) == plain.body
+    refused = board.get(path, headers={"Accept-Encoding": "gzip;q=0, br"}, **QUERIES[path])
+    assert "Content-Encoding" not in refused.headers
+
+
+def test_different_questions_have_different_etags(board: Board) -> None:
+    tags = {
+        board.get("maps", run="plain", layer=layer, **more).headers["ETag"]
+        for layer in ("conv1", "fc1")
+        for more in ({}, {"probe": 1}, {"from_": 3}, {"to": 3})
+    }
+    assert len(tags) == 8
+
+
+SLIPS = [
+    ("layers", {}, 400, "the parameter 'run' is missing"),
+    ("maps", {"run": "plain"}, 400, "the parameter 'layer' is missing"),
+    ("layers", {"run": ""}, 400, "the parameter 'run' is missing"),
+    ("layers", {"run": "plain", "form": 3}, 400, "no parameter 'form' here; did you mean 'from'?"),
+    ("index", {"run": "plain"}, 400, "there is no parameter 'run' here"),
+    ("maps", {"run": "plain", "layer": "fc1", "from": "x"}, 400, "from='x': a whole number was"),
+    ("maps", {"run": "plain", "layer": "fc1", "to": "1.5"}, 400, "to='1.5': a whole number was"),
+    ("maps", {"run": "plain", "layer": "fc1", "to": 10**30}, 400, "a whole number was wanted"),
+    ("maps", {"run": "plain", "layer": "fc1", "probe": "all"}, 400, "number, or mean, was wanted"),
+    ("scalars", {"run": "plain", "tag": "t", "sigma": "-1"}, 400, "sigma='-1': a number of epochs"),
+    ("scalars", {"run": "plain", "tag": "t", "sigma": "nan"}, 400, "sigma='nan'"),
+    ("layers", {"run": "plane"}, 404, "no run 'plane'"),
+    ("layers", {"run": "plane"}, 404, "did you mean 'plain'"),
+    ("probes", {"run": "plane"}, 404, "did you mean 'plain'"),
+    ("scalars", {"run": "plane"}, 404, "did you mean 'plain'"),
+    ("maps", {"run": "plain", "layer": "conv"}, 404, "no layer 'conv'; did you mean 'conv1'?"),
+    ("correlation", {"run": "plain", "layer": "x"}, 404, "there are: conv1, fc1"),
+    ("maps", {"run": "plain", "layer": "fc1", "probe": 3}, 404, "no maps of probe 3 are recorded"),
+    ("scalars", {"run": "plain", "tag": "loss/val"}, 404, "did you mean 'loss/validation'?"),
+    ("static/other.js", {}, 404, "the page has no file 'other.js'"),
+    ("static/../plugin.py", {}, 404, "the page has no file"),
+]
+
+
+@pytest.mark.parametrize(("path", "query", "status", "sentence"), SLIPS)
+def test_slips_get_a_sentence(
+    board: Board, path: str, query: dict[str, Any], status: int, sentence: str
+) -> None:
+    reply = board.get(path, **query)
+    assert (reply.status, reply.headers["Content-Type"]) == (status, "application/json")
+    assert sentence in reply.json()["error"]
+
+
+def test_only_get_is_answered(board: Board) -> None:
+    assert board.get("index", method="POST").status == 405
+    assert board.get("index", method="HEAD").body == b""
+
+
+def test_an_empty_range_has_no_steps(board: Board) -> None:
+    for route in ("maps", "layers", "correlation"):
+        layer = {} if route == "layers" else {"layer": "conv1"}
+        header, arrays = board.get(route, run="plain", from_=50, to=40, **layer).frame()
+        assert header["truncated_at"] is None
+        assert arrays["steps"].size == 0
+    header, arrays = board.get("layers", run="plain", from_=3, to=7).frame()
+    assert arrays["steps"].tolist() == [3, 4, 5, 6, 7]
+
+
+def test_a_new_epoch_changes_the_version(tmp_path: Path, board: Board) -> None:
+    write_run(tmp_path / "live", range(-1, 3))
+    with serving(tmp_path, board.loader, "--reload_interval=1") as live:
+        live.wait_for(live=4)
+        before, etag = live.get("version").json(), live.get("layers", run="live").headers["ETag"]
+        write_run(tmp_path / "live", [3], start=1.7e9 + 1000)
+        live.wait_for(live=5)
+        assert live.get("version").json() != before
+        reply = live.get("layers", run="live", headers={"If-None-Match": etag})
+        assert reply.frame()[1]["steps"].tolist() == [-1, 0, 1, 2, 3]
+
+
+def test_nothing_recorded(tmp_path: Path, board: Board) -> None:
+    with serving(tmp_path, board.loader) as empty:
+        assert empty.get("index").json()["runs"] == []
+        listing = empty.get("/data/plugins_listing").json()["sparsity"]
+        assert not listing["enabled"]  # in TensorBoard's list of inactive tabs
+        assert empty.get("static/index.html").status == 200
+        assert "there is none to choose from" in empty.get("layers", run="x").json()["error"]
+
+
+def test_a_path_prefix(logdir: Path) -> None:
+    with serving(logdir, "python", "--path_prefix=/deep/down") as prefixed:
+        assert prefixed.prefix == "/deep/down"
+        prefixed.wait_for(plain=300)
+        listing = prefixed.get("/data/plugins_listing").json()["sparsity"]
+        path = "/deep/down/data/plugin/sparsity/static/index.js"
+        assert listing["loading_mechanism"]["module_path"] == path
+
+
+def test_the_contract_names_all_routes() -> None:
+    text = (Path(sparsight_tensorboard.__file__).parent / "http_api.md").read_text("utf-8")
+    described: dict[str, set[str]] = {}
+    for heading in re.findall(r"^### `([^`]+)`", text, re.MULTILINE):
+        path, _, query = heading.partition("?")
+        described.setdefault(path, set()).update(re.findall(r"(\w+)=", query))
+    expected = {path: set(route.parameters) for path, route in ROUTES.items()}
+    assert described == {**expected, "static/*": set()}
+    for name in schema.COLUMNS:
+        assert f"`{name.name}`" in text
