@@ -1,0 +1,154 @@
+"""Which module may import which, read from the sources; and what a light import loads."""
+
+import ast
+import importlib
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import sparsight
+
+ROOT = Path(__file__).parents[2]
+CORE, TORCH, PLUGIN = (
+    ROOT / "core/sparsight",
+    ROOT / "adapters/sparsight_torch",
+    ROOT / "tb_plugin/sparsight_tensorboard",
+)
+
+# A module imports only what stands before it, and of what others made only what stands beside it.
+ORDER = {
+    "errors": set(),
+    "schema": {"numpy"},
+    "entropy": {"numpy"},
+    "correlation": {"numpy"},
+    "onset": {"numpy"},
+    "measurement": {"numpy"},
+    "probes": {"numpy", "PIL"},
+    "events": {"numpy", "tensorboard", "google_crc32c"},
+    "writer": {"numpy"},
+    "reader": {"numpy"},
+    "recording": set(),
+    "checkpoints": set(),
+    "names": {"onnx"},
+    "model": {"numpy", "onnx", "google"},
+    "operators": {"numpy", "onnx"},
+    "taps": {"numpy", "onnx"},
+    "instrument": {"numpy", "onnx"},
+    "devices": set(),
+    "session": {"numpy", "onnx", "onnxruntime"},
+    "analysis": {"numpy", "onnx"},
+    "cli": {"typer", "rich"},
+    "__main__": set(),
+}
+OF_CORE = {
+    TORCH: {"errors", "correlation", "measurement", "schema", "writer", "reader", "onset", "probes"},
+    PLUGIN: {"errors", "schema", "onset"},
+}
+NEVER = {TORCH: {"onnxruntime"}, PLUGIN: {"onnx", "onnxruntime", "torch"}}
+
+
+def imported(path: Path, package: Path) -> set[str]:
+    """Absolute names of all modules that a source imports, wherever in the file."""
+    found = set()
+    place = path.relative_to(package.parent).with_suffix("").parts
+    place = place[:-1] if place[-1] == "__init__" else place
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            up = len(place) - node.level + (path.name == "__init__.py")
+            start = place[:up] if node.level else ()
+            base = ".".join([*start, *([node.module] if node.module else [])])
+            found |= {f"{base}.{alias.name}" for alias in node.names}
+    return found
+
+
+def sources(package: Path) -> list[Path]:
+    return sorted(package.rglob("*.py"))
+
+
+def of_core(names: set[str]) -> set[str]:
+    parts = [name.split(".") for name in names if name.split(".")[0] == "sparsight"]
+    return {part[1] for part in parts if len(part) > 1}
+
+
+def others(names: set[str]) -> set[str]:
+    top = {name.split(".")[0] for name in names}
+    return top - set(sys.stdlib_module_names) - {"sparsight"}
+
+
+@pytest.mark.parametrize("path", sources(CORE), ids=lambda path: str(path.relative_to(CORE)))
+def test_core_imports_in_one_direction(path):
+    place = path.relative_to(CORE)
+    module = place.parts[0].removesuffix(".py")
+    names = imported(path, CORE)
+    if module == "__init__":
+        assert others(names) == set()
+        return
+    assert module in ORDER, f"{module} has no place in the order of imports"
+    earlier = set(list(ORDER)[: list(ORDER).index(module)])
+    within = {"cli"} if module == "cli" else set()
+    assert of_core(names) <= earlier | within | {"__version__"}
+    assert others(names) <= ORDER[module]
+
+
+@pytest.mark.parametrize("package", [TORCH, PLUGIN], ids=lambda package: package.name)
+def test_the_others_use_of_core_only_what_they_may(package):
+    for path in sources(package):
+        names = imported(path, package)
+        assert of_core(names) <= OF_CORE[package], path
+        assert not others(names) & NEVER[package], path
+
+
+def test_onnx_runtime_is_imported_in_one_place():
+    users = [
+        path
+        for package in (CORE, TORCH, PLUGIN)
+        for path in sources(package)
+        if "onnxruntime" in others(imported(path, package))
+    ]
+    assert users == [CORE / "session.py"]
+
+
+def loaded_by(statement: str) -> set[str]:
+    code = f"import sys; {statement}; print(*sys.modules)"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return {name.split(".")[0] for name in run.stdout.splitlines()[-1].split()}
+
+
+def test_import_sparsight_stays_light():
+    heavy = {"onnx", "onnxruntime", "tensorboard", "torch", "typer", "rich", "PIL", "google"}
+    assert not loaded_by("import sparsight") & heavy
+    assert not loaded_by("import sparsight; sparsight.rfav_entropy") & heavy
+
+
+def test_help_stays_light():
+    assert not loaded_by("from sparsight.cli import main; main(['--help'])") & {
+        "onnx",
+        "onnxruntime",
+        "tensorboard",
+        "torch",
+        "numpy",
+        "PIL",
+    }
+
+
+def test_the_front_door_is_honest():
+    for name in sparsight.__all__:
+        assert getattr(sparsight, name) is not None
+    assert dir(sparsight) == sorted(sparsight.__all__)
+    assert set(sparsight.__all__) == {*sparsight._HOMES, "SparsightError"}
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = sparsight.nothing
+
+
+@pytest.mark.parametrize("path", sources(CORE), ids=lambda path: str(path.relative_to(CORE)))
+def test_what_a_module_offers_is_there(path):
+    if path.name == "__main__.py":
+        return
+    parts = path.relative_to(CORE.parent).with_suffix("").parts
+    module = importlib.import_module(".".join(p for p in parts if p != "__init__"))
+    for name in getattr(module, "__all__", ()):
+        assert hasattr(module, name)
