@@ -403,6 +403,7 @@ def _unpack(record: bytes) -> tuple[dict[str, Any], bytes]:
         body = inflate.decompress(record[8 + length :], size + 1)
     except zlib.error as error:
         raise SchemaError(f"a record does not inflate: {error}") from None
-    if len(body) != size:
+    # The checksum at the end is verified only when it is reached.
+    if len(body) != size or not inflate.eof or inflate.unused_data:
         raise SchemaError(f"a record declares {size} bytes and holds another number of them")
     return header, body

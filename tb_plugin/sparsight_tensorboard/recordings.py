@@ -67,6 +67,12 @@ Event = tuple[int, float]
 """Step and wall time; the records that were written together share both."""
 
 
+def _bytes(record: Record) -> bytes:
+    if not isinstance(record.content, bytes):
+        raise SchemaError("a record holds numbers where bytes were expected")
+    return record.content
+
+
 def survivors(records: Sequence[Record], events: Sequence[Event] = ()) -> list[Record]:
     """The records that count, strictly increasing in step, given them in order of arrival.
 
@@ -265,15 +271,15 @@ def _resumed(steps: Sequence[int], dropped: int) -> list[str]:
     back = [step for before, step in itertools.pairwise(steps) if step <= before]
     if not dropped or not back:
         return []
-    return [f"{_count(dropped, 'record')} dropped: the run resumed at step {back[-1]}"]
+    records = "1 record was" if dropped == 1 else f"{dropped} records were"
+    return [f"{records} dropped: the run resumed at step {back[-1]}"]
 
 
 def _left_out(number: int, tag: str) -> list[str]:
-    return [f"{_count(number, 'damaged record')} of {tag} left out"] if number else []
-
-
-def _count(number: int, noun: str) -> str:
-    return f"1 {noun} was" if number == 1 else f"{number} {noun}s were"
+    if not number:
+        return []
+    records = "1 damaged record" if number == 1 else f"{number} damaged records"
+    return [f"left out: {records} of {tag}"]
 
 
 # -- maps and correlation histograms --------------------------------------------------------------
@@ -365,10 +371,9 @@ def maps(
             found.append((record.step, encoded))
     warnings = [*series.warnings, *_left_out(damaged, f"the maps of {layer!r}")]
     if unfit:
-        warnings.append(
-            f"{_count(unfit, 'step')} left out: the maps of {layer!r} had another shape, or showed "
-            "fewer probes"
-        )
+        steps = "1 step" if unfit == 1 else f"{unfit} steps"
+        why = "they had another shape, or showed fewer probes"
+        warnings.append(f"left out: {steps} of the maps of {layer!r}, because {why}")
     codes = np.zeros((len(found), *shape), np.uint8)
     for target, (_, encoded) in zip(codes, found, strict=True):
         names = _names(encoded)
@@ -387,8 +392,8 @@ def maps(
 
 def _map_of(layer: str, record: Record) -> schema.EncodedMaps | None:
     try:
-        encoded = schema.decode_maps(record.content)
-    except (SchemaError, TypeError):
+        encoded = schema.decode_maps(_bytes(record))
+    except SchemaError:
         return None
     return encoded if encoded.layer == layer else None
 
@@ -466,8 +471,8 @@ def probes(tags: Sequence[Tag]) -> Probes:
     for tag in tags:
         for record in tag.records:
             try:
-                found.append((record.wall_time, schema.decode_probes(record.content)))
-            except (SchemaError, TypeError) as error:
+                found.append((record.wall_time, schema.decode_probes(_bytes(record))))
+            except SchemaError as error:
                 warnings.append(f"a record of {tag.name} is left out: {error}")
     found.sort(key=lambda pair: pair[0])
     if len({shown.digest for _, shown in found}) > 1:

@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+from tests.tb_plugin.boards import decode_frame
+
+from sparsight import schema
+from sparsight_tensorboard import payloads, recordings
+from sparsight_tensorboard.recordings import Probes, Record, Tag
+from sparsight_tensorboard.store import RunSummary
+
+DTYPES = st.sampled_from([np.float32, np.float64, np.int32, np.uint8])
+
+
+@given(
+    st.dictionaries(
+        st.text(max_size=9),
+        DTYPES.flatmap(lambda dtype: arrays.arrays(dtype, arrays.array_shapes(min_side=0))),
+        max_size=4,
+    ),
+    st.text(),
+)
+def test_frames_can_be_read_again(contents: dict[str, np.ndarray], text: str) -> None:
+    header, decoded = decode_frame(payloads.frame({"run": text}, contents))
+    assert header["run"] == text
+    assert list(decoded) == list(contents)
+    for name, array in contents.items():
+        assert decoded[name].dtype == array.dtype
+        np.testing.assert_array_equal(decoded[name], array)
+
+
+def shown(kind: str, *items: bytes, indices: tuple[int, ...] = ()) -> Probes:
+    indices = indices or tuple(range(len(items)))
+    return Probes(schema.ShownProbes("d", 9, indices, kind, items), ())  # type: ignore[arg-type]
+
+
+def test_pictures_must_be_pictures() -> None:
+    answer = payloads.probes("r", shown("image", b"\x89PNG\r\n\x1a\nrest", b"<svg onload=x>"))
+    assert (answer["kind"], answer["items"]) == ("none", [])
+    assert answer["warnings"] == ["the shown probes are damaged and left out"]
+
+
+def test_series_hold_no_nan() -> None:
+    item = np.array([1, np.nan, np.inf, -2], "<f4").tobytes()
+    assert payloads.probes("r", shown("series", item))["items"] == [[1.0, None, None, -2.0]]
+    assert payloads.probes("r", shown("series", b"abc"))["kind"] == "none"
+
+
+def test_items_belong_to_indices() -> None:
+    item = np.zeros(2, "<f4").tobytes()
+    assert payloads.probes("r", shown("series", item, indices=(3, 4)))["kind"] == "none"
+    assert payloads.probes("r", shown("series", item, indices=(3,)))["indices"] == [3]
+
+
+def test_no_probes() -> None:
+    answer = payloads.probes("r", Probes(None, ()))
+    assert (answer["digest"], answer["kind"], answer["items"]) == (None, "none", [])
+
+
+def test_probes_fit_into_an_answer() -> None:
+    item = b"\x89PNG\r\n\x1a\n" + bytes(4_000_000)
+    answer = payloads.probes("r", shown("image", item, item, item))
+    assert len(json.dumps(answer)) <= payloads.MAX_ANSWER
+    assert answer["indices"] == [0]
+    assert answer["warnings"] == ["2 shown probes are left out: they are too large"]
+
+
+def test_layers_fit_into_an_answer() -> None:
+    layers = [schema.LayerInfo(f"l{n}", "Conv", 8, (2, 2), 1, "linear output") for n in range(999)]
+    metadata = schema.encode_layers(layers)
+    table = np.ones((len(layers), len(schema.COLUMNS)), np.float32)
+    tag = Tag("sparsity/layers/x", metadata, [Record(s, s, table) for s in range(400)])
+    merged = recordings.tables([tag])
+    seen: list[int] = []
+    first: int | None = None
+    for _ in range(9):
+        body = payloads.layers("r", merged, first, None)
+        assert len(body) <= payloads.MAX_ANSWER
+        header, found = decode_frame(body)
+        seen += found["steps"].tolist()
+        first = header["truncated_at"]
+        if first is None:
+            break
+    assert seen == list(range(400))
+
+
+def test_an_index_of_too_many_runs() -> None:
+    run = RunSummary("n" * 10_000, 1, 0, 0, 1, None, None, None, None, ("w" * 10_000,) * 50)
+    answer = payloads.index("v", False, [run] * 1000)
+    assert len(json.dumps(answer)) <= payloads.MAX_ANSWER
+    assert 0 < len(answer["runs"]) < 1000
+    assert answer["warnings"] == [
+        "there are more runs than one answer holds: point --logdir at fewer"
+    ]
+    warnings = answer["runs"][0]["warnings"]
+    assert len(warnings) == 41
+    assert warnings[-1] == "and 10 more warnings"
+    assert max(map(len, warnings)) < 500
