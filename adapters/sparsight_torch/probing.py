@@ -67,7 +67,7 @@ def measure(
 
     All convolutions and dense layers are measured but the last to run, whose entropy falls by
     design; `layers` chooses by name or glob instead. A layer that runs several times is measured
-    each time, as "name", "name (2)" and so on. `shown` are the probes whose maps are kept. With
+    each time, as "name", "name#2" and so on. `shown` are the probes whose maps are kept. With
     `statistics="entropy"` scale-free entropy, RMS and the ReLU's fractions are left out.
 
     The network runs in evaluation mode, in float32 if its weights are, and is afterwards as it was.
@@ -160,7 +160,7 @@ class _Probing:
     def _receive(self, name: str, output: Tensor) -> None:
         module = self.layers[name]
         uses = sum(self._modules[known] is module for known in self._outputs)
-        label = f"{name} ({uses + 1})" if uses else name
+        label = f"{name}#{uses + 1}" if uses else name
         if label not in self._accumulators:
             self.order.append(label)
             self._modules[label] = module

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakIdKeyDictionary
 
 __all__ = ["ReluTrace"]
 
-_RELU = {"relu", "relu_"}
+_CLAMPS = {"hardtanh", "hardtanh_", "clamp", "clamp_", "clamp_min", "clamp_min_"}
 _PASSED = {  # what a layer's output may pass through on its way to its ReLU
     "native_batch_norm",
     "cudnn_batch_norm",
@@ -59,19 +58,30 @@ class ReluTrace(TorchDispatchMode):
     ) -> Any:
         operator = func.overloadpacket.__name__
         names: frozenset[str] = frozenset()
-        if operator in _RELU or operator in _PASSED:
-            names = names.union(*(self._names.get(arg, ()) for arg in args if _is_tensor(arg)))
-        if operator in _RELU:
-            for name in sorted(names - self._arrived):
+        if _is_relu(operator, args):
+            for name in sorted(self._names.pop(args[0], names) - self._arrived):
                 self._arrived.add(name)
                 self._receive(name, args[0])
+        elif _passes(operator, args):
+            tensors = [arg for arg in args if isinstance(arg, Tensor)]
+            names = names.union(*(self._names.get(tensor, ()) for tensor in tensors))
         result = func(*args, **(kwargs or {}))
-        if names and operator in _PASSED:
+        if names:
             self._names[result[0] if isinstance(result, tuple | list) else result] = names
-        elif operator == "relu_":
-            self._names.pop(args[0], None)
         return result
 
 
-def _is_tensor(value: Any) -> bool:
-    return isinstance(value, torch.Tensor)
+def _is_relu(operator: str, args: tuple[Any, ...]) -> bool:
+    """Whether an operator cuts off at zero: ReLU, ReLU6, a clamp from zero upwards."""
+    lowest = args[1] if len(args) > 1 else None
+    return operator in ("relu", "relu_") or (operator in _CLAMPS and _is_zero(lowest))
+
+
+def _is_zero(value: Any) -> bool:
+    return isinstance(value, int | float) and value == 0
+
+
+def _passes(operator: str, args: tuple[Any, ...]) -> bool:
+    # x + 3 before a clamp is a part of hard-swish: no ReLU is to be looked for there
+    numbers = any(isinstance(arg, int | float) for arg in args)
+    return operator in _PASSED and not (operator in ("add", "add_") and numbers)

@@ -21,7 +21,7 @@ from sparsight.errors import SparsightError, UsageError
 from sparsight.reader import read_run
 
 from .digits import Digits, load_digits
-from .report import disagreement, summary
+from .report import accuracy_table, disagreement, movement_table
 from .serving import serve_tensorboard
 from .training import train
 
@@ -55,7 +55,7 @@ def command(
             f"{name}: recorded while training and analysed from ONNX, mean entropies differ by "
             f"{difference:.1e} nats at most"
         )
-    console.print(summary(runs))
+    console.print(accuracy_table(runs), movement_table(runs))
     if serve:
         serve_tensorboard(logdir, port, console)
     else:

@@ -15,7 +15,7 @@ __all__ = ["SIDE", "Digits", "load_digits"]
 
 SIDE = 16
 TRAINING, PROBES = 500, 200
-WRONG_LABELS = 0.3
+WRONG_LABELS = 0.2
 
 
 @dataclass(frozen=True)

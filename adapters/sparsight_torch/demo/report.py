@@ -12,7 +12,9 @@ from sparsight.errors import RunError
 from sparsight.onset import find_onset, movement
 from sparsight.reader import Run
 
-__all__ = ["disagreement", "summary"]
+__all__ = ["accuracy_table", "disagreement", "movement_table"]
+
+_LAST = 10  # epochs whose median is reported: single ones swing
 
 
 def disagreement(recorded: Run, analyzed: Run) -> float:
@@ -35,41 +37,47 @@ def disagreement(recorded: Run, analyzed: Run) -> float:
     return max(differences)
 
 
-def summary(runs: Mapping[str, Run]) -> Table:
-    """Accuracies, the onset, and the layers that moved most, one row a run."""
-    table = Table(title="Validation on digits that training did not see", title_justify="left")
+def accuracy_table(runs: Mapping[str, Run]) -> Table:
+    """Validation accuracy and loss, and the onset of overfitting, one row a run."""
+    table = Table(title="Validation, on digits that training did not see", title_justify="left")
     table.add_column("run")
-    table.add_column("best accuracy", justify="right")
-    table.add_column("last 10 epochs", justify="right")
-    table.add_column("onset", justify="right")
-    table.add_column("layers that moved most: relative entropy (scale-free), RMS")
+    for header in ("best accuracy", "last 10 epochs", "lowest loss", "last 10 epochs", "onset"):
+        table.add_column(header, justify="right")
     for name, run in runs.items():
         accuracy = np.array(list(run.scalars["accuracy/validation"].values()))
         losses = run.scalars["loss/validation"]
-        onset = find_onset(list(losses), list(losses.values()))
-        table.add_row(
-            name,
-            f"{accuracy.max():.3f}",
-            f"{np.median(accuracy[-10:]):.3f}",
-            f"epoch {onset.epoch}" if onset else "none",
-            "\n".join(_movements(run)),
-        )
+        values = np.array(list(losses.values()))
+        onset = find_onset(list(losses), values)
+        numbers = (accuracy.max(), np.median(accuracy[-_LAST:]), values.min())
+        last = np.median(values[-_LAST:])
+        cells = [f"{number:.3f}" for number in (*numbers, last)]
+        table.add_row(name, *cells, f"epoch {onset.epoch}" if onset else "none")
     return table
 
 
-def _movements(run: Run, number: int = 3) -> list[str]:
-    layers = run.tables[run.steps[0]].layers
-    relative = np.stack(
-        [run.statistic(layer.name, "entropy") / np.log(layer.channels) for layer in layers], axis=1
-    )
-    order = np.argsort(-np.abs(movement(relative)))[:number]
+def movement_table(runs: Mapping[str, Run], number: int = 3) -> Table:
+    """The layers whose relative entropy moved most: before training → median of the last epochs."""
+    table = Table(title="The layers that moved most", title_justify="left")
+    table.add_column("run")
+    table.add_column("layer")
+    for header in ("relative entropy", "scale-free entropy", "RMS of activations"):
+        table.add_column(header, justify="right")
+    for name, run in runs.items():
+        layers = run.tables[run.steps[0]].layers
+        relative = [run.statistic(x.name, "entropy") / np.log(x.channels) for x in layers]
+        order = np.argsort(-np.abs(movement(np.stack(relative, axis=1))), stable=True)[:number]
+        for rank, at in enumerate(order):
+            layer = layers[at].name
+            table.add_row(
+                "" if rank else name,
+                layer,
+                _moved(relative[at]),
+                _moved(run.statistic(layer, "scale_free_entropy")),
+                _moved(run.statistic(layer, "rms")),
+                end_section=rank == number - 1,
+            )
+    return table
 
-    def moved(values: NDArray[np.float64]) -> str:
-        return f"{values[0]:.2f} → {np.median(values[-10:]):.2f}"
 
-    return [
-        f"{layers[at].name} {moved(relative[:, at])} "
-        f"({moved(run.statistic(layers[at].name, 'scale_free_entropy'))}), "
-        f"{moved(run.statistic(layers[at].name, 'rms'))}"
-        for at in order
-    ]
+def _moved(values: NDArray[np.float64]) -> str:
+    return f"{values[0]:.2f} → {np.median(values[-_LAST:]):.2f}"

@@ -20,7 +20,7 @@ __all__ = ["train"]
 
 BATCH = 32
 LEARNING_RATE, LAST_LEARNING_RATE = 0.1, 0.01
-LAMBDA = 2e-3
+LAMBDA = 2e-2
 EXPORT_EVERY = 5
 
 
