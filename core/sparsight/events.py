@@ -14,6 +14,7 @@ from typing import Any, BinaryIO
 
 import google_crc32c
 import numpy as np
+from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 from tensorboard.compat.proto import (
     event_pb2,
@@ -92,9 +93,14 @@ def read_events(path: Path) -> Iterator[Any]:
     """The events of one file, in order.
 
     A file that ends within a record, as one that is being written does, ends there. Raises RunError
-    for a record whose checksum is wrong: what follows cannot be trusted.
+    for a file that cannot be opened, and for a record whose checksum is wrong: what follows cannot
+    be trusted.
     """
-    with path.open("rb") as file:
+    try:
+        file = path.open("rb")
+    except OSError as error:
+        raise RunError(f"cannot read {path}: {error.strerror or error}") from None
+    with file:
         position = 0
         while len(header := file.read(12)) == 12:
             (length,) = struct.unpack_from("<Q", header)
@@ -105,8 +111,12 @@ def read_events(path: Path) -> Iterator[Any]:
                 return
             if _masked_crc(body[:-4]) != body[-4:]:
                 raise RunError(f"{path} is damaged at byte {position}: a checksum is wrong")
+            try:
+                message = event_pb2.Event.FromString(body[:-4])
+            except DecodeError:
+                raise RunError(f"{path} holds no event at byte {position}") from None
             position = file.tell()
-            yield event_pb2.Event.FromString(body[:-4])
+            yield message
 
 
 def tensor_content(tensor: Any) -> NDArray[Any] | bytes:
@@ -114,9 +124,9 @@ def tensor_content(tensor: Any) -> NDArray[Any] | bytes:
     if tensor.dtype == types_pb2.DT_STRING and len(tensor.string_val) == 1:
         return bytes(tensor.string_val[0])
     shape = [dim.size for dim in tensor.tensor_shape.dim]
-    if tensor.dtype == types_pb2.DT_FLOAT and len(tensor.float_val):
-        return np.array(tensor.float_val, np.float32).reshape(shape)
     try:
+        if tensor.dtype == types_pb2.DT_FLOAT and len(tensor.float_val):
+            return np.array(tensor.float_val, np.float32).reshape(shape)
         return np.frombuffer(tensor.tensor_content, _NUMPY[tensor.dtype]).reshape(shape)
     except (KeyError, ValueError) as error:
         raise RunError(f"a tensor of type {tensor.dtype} and shape {shape}: {error!r}") from None

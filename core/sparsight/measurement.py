@@ -168,7 +168,8 @@ class LayerAccumulator:
         deficit = _ratio(self._deficit, self._finite)
         variance = _ratio(self._deficit_squares, self._finite) - deficit**2
         percentiles = _percentiles(self._levels, highest, (5, 50, 95))
-        alive = None if self._relu_maximum is None else self._relu_maximum > 0
+        # Not "> 0 is alive": a channel of nothing but NaN is not dead, it is counted as NaN.
+        dead = None if self._relu_maximum is None else self._relu_maximum <= 0
         return {
             "entropy": highest - deficit,
             "entropy_std": float(np.sqrt(np.fmax(variance, 0))) if self._finite else np.nan,
@@ -177,7 +178,7 @@ class LayerAccumulator:
             "entropy_p95": percentiles[2],
             "scale_free_entropy": _ratio(self._scale_free, self._finite),
             "rms": float(np.sqrt(_ratio(self._mean_squares, self._finite))),
-            "dead_fraction": np.nan if alive is None else 1 - float(alive.mean()),
+            "dead_fraction": np.nan if dead is None else float(dead.mean()),
             "zero_fraction": _ratio(self._relu_zeros, positions * self.layer.channels),
             "nan_share": _ratio(self._nan, positions),
             "correlation_mean": correlation.mean if correlation else np.nan,

@@ -18,6 +18,7 @@ Numbers = Sequence[float] | NDArray[Any]
 
 _EPOCHS_AFTER = 3
 _RISE = 0.02
+_ROWS = 1024  # of the matrix of weights: one of 8 MB for a curve of 1,000 points
 
 
 @dataclass(frozen=True)
@@ -37,26 +38,34 @@ def smooth(epochs: Numbers, values: Numbers, sigma: float = SIGMA) -> NDArray[np
     """
     at, raw = np.asarray(epochs, np.float64), np.asarray(values, np.float64)
     finite = np.isfinite(raw)
-    if sigma <= 0 or not finite.any():
-        return np.where(finite, raw, np.nan)
-    weights = np.exp(-0.5 * np.square((at[:, None] - at[None, finite]) / sigma))
-    return np.where(finite, weights @ raw[finite] / weights.sum(axis=1), np.nan)
+    result = np.where(finite, raw, np.nan)
+    if sigma <= 0:
+        return result
+    at, raw, smoothed = at[finite], raw[finite], result[finite]
+    for start in range(0, len(at), _ROWS):
+        rows = slice(start, start + _ROWS)
+        weights = np.exp(-0.5 * np.square((at[rows, None] - at) / sigma))
+        smoothed[rows] = weights @ raw / weights.sum(axis=1)
+    result[finite] = smoothed
+    return result
 
 
 def find_onset(epochs: Numbers, losses: Numbers, sigma: float = SIGMA) -> Onset | None:
-    """Onset of overfitting: argmin of the smoothed validation loss over the epochs.
+    """Onset of overfitting: argmin of the smoothed validation loss over the epochs, ascending.
 
     None unless at least 3 epochs follow it and the last smoothed value exceeds the minimum by 2%.
+    Epochs may be fractions, where losses are logged by batch.
     """
+    at = np.asarray(epochs, np.float64)
     smoothed = smooth(epochs, losses, sigma)
     known = np.flatnonzero(np.isfinite(smoothed))
     if not known.size:
         return None
     best = known[np.argmin(smoothed[known])]
     lowest, last = smoothed[best], smoothed[known[-1]]
-    if np.sum(known > best) < _EPOCHS_AFTER or last - lowest <= _RISE * abs(lowest):
+    if at[known[-1]] - at[best] < _EPOCHS_AFTER or last - lowest <= _RISE * abs(lowest):
         return None
-    return Onset(int(np.asarray(epochs)[best]), float(lowest))
+    return Onset(round(at[best]), float(lowest))
 
 
 def movement(values: NDArray[np.floating[Any]], last: int = 10) -> NDArray[np.float64]:

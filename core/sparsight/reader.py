@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import heapq
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,7 @@ from .errors import RunError
 
 __all__ = ["Run", "Table", "read_run"]
 
-T = TypeVar("T")
+Content = NDArray[Any] | bytes
 
 
 @dataclass(frozen=True)
@@ -64,10 +65,11 @@ class Run:
 
 
 def read_run(logdir: str | Path) -> Run:
-    """Read the event files of one directory, oldest first.
+    """Read the event files of one directory, in the order in which they were written.
 
     Where a run resumed at an earlier step, what came after that step before is dropped. Records of
-    an unknown schema version, and what follows a damaged byte, are left out with one warning each.
+    an unknown schema version, damaged ones, and what follows a damaged byte of a file, are left out
+    with one warning each.
     Raises RunError where there is no such directory, or no event file in it.
     """
     folder = Path(logdir)
@@ -76,23 +78,35 @@ def read_run(logdir: str | Path) -> Run:
     paths = sorted(path for path in folder.iterdir() if events.is_event_file(path))
     if not paths:
         raise RunError(f"{folder} holds no event file")
-    return _assemble(list(_values(paths)))
+    return _assemble(_values(paths))
 
 
-def _values(paths: list[Path]) -> Iterator[tuple[int, Any]]:
-    for path in paths:
-        try:
-            for event in events.read_events(path):
-                for value in event.summary.value:
-                    yield event.step, value
-        except RunError as error:
-            warnings.warn(str(error), stacklevel=4)
+def _values(paths: list[Path]) -> Iterator[tuple[schema.Event, Any]]:
+    """All values of all files by wall time; of one file, in the order in which they stand there."""
+    merged = heapq.merge(*map(_events, paths), key=lambda event: _wall_time(event))
+    for event in merged:
+        for value in event.summary.value:
+            yield (event.step, _wall_time(event)), value
 
 
-def _assemble(values: list[tuple[int, Any]]) -> Run:
-    found: dict[tuple[str, str], list[tuple[int, Any]]] = {}
+def _events(path: Path) -> Iterator[Any]:
+    try:
+        yield from events.read_events(path)
+    except RunError as error:
+        warnings.warn(str(error), stacklevel=2)
+
+
+def _wall_time(event: Any) -> float:
+    return float(event.wall_time) if np.isfinite(event.wall_time) else 0.0
+
+
+Records = list[tuple[schema.Event, Any]]
+
+
+def _assemble(values: Iterable[tuple[schema.Event, Any]]) -> Run:
+    found: dict[tuple[str, str], Records] = {}
     unreadable: dict[str, None] = {}
-    for step, value in values:
+    for event, value in values:
         try:
             decoded = _decode(value)
         except RunError as error:
@@ -100,12 +114,14 @@ def _assemble(values: list[tuple[int, Any]]) -> Run:
             continue
         if decoded is not None:
             kind, name, content = decoded
-            found.setdefault((kind, name), []).append((step, content))
+            found.setdefault((kind, name), []).append((event, content))
     for message in unreadable:
         warnings.warn(message, stacklevel=3)
+    run = [event for event, _ in found.get(("layers", ""), [])]
 
     def of(kind: str) -> dict[str, dict[int, Any]]:
-        return {name: _by_step(records) for (k, name), records in found.items() if k == kind}
+        others = () if kind == "scalars" else run
+        return {n: _by_step(records, others) for (k, n), records in found.items() if k == kind}
 
     probes = found.get(("probes", ""), [])
     return Run(
@@ -118,47 +134,70 @@ def _assemble(values: list[tuple[int, Any]]) -> Run:
     )
 
 
+def _by_step(records: Records, run: Sequence[schema.Event]) -> dict[int, Any]:
+    kept = schema.counting([event for event, _ in records], run)
+    return {records[position][0][0]: records[position][1] for position in kept}
+
+
 def _decode(value: Any) -> tuple[str, str, Any] | None:
     """Kind, layer (or scalar tag, or "") and content of one value; None where it is not ours."""
-    if value.metadata.plugin_data.plugin_name == "scalars" or value.HasField("simple_value"):
-        return "scalars", value.tag, _scalar(value)
-    content = value.metadata.plugin_data.content
+    if value.HasField("simple_value"):
+        return "scalars", value.tag, float(value.simple_value)
+    if value.metadata.plugin_data.plugin_name == "scalars":
+        return "scalars", value.tag, float(_number(value.tensor))
+    metadata = value.metadata.plugin_data.content
     if value.tag == schema.GLOBAL_STEP_TAG:
-        schema.decode_metadata(content)
-        return "global_step", "", int(np.asarray(events.tensor_content(value.tensor)))
+        schema.decode_metadata(metadata)
+        return "global_step", "", int(_number(value.tensor))
     kind = schema.kind_of(value.tag)
     if kind is None:
         return None
-    return kind, *_decode_record(kind, content, events.tensor_content(value.tensor))
+    return kind, *_DECODERS[kind](metadata, events.tensor_content(value.tensor))
 
 
-def _decode_record(kind: str, metadata: bytes, record: NDArray[Any] | bytes) -> tuple[str, Any]:
-    """Layer, or "", and content of one of our records."""
-    if kind == "correlation":
-        return str(schema.decode_metadata(metadata).get("layer")), np.asarray(record)
-    if kind == "layers":
-        layers, columns = schema.decode_layers(metadata)
-        table = np.asarray(record)
-        if table.shape != (len(layers), len(columns)):
-            raise RunError(f"a table of shape {table.shape} for {len(layers)} layers")
-        return "", Table(layers, columns, table)
+def _number(tensor: Any) -> Any:
+    content = events.tensor_content(tensor)
+    if isinstance(content, bytes) or content.size != 1:
+        raise RunError("one number was expected")
+    return content.reshape(-1)[0]
+
+
+def _decode_table(metadata: bytes, record: Content) -> tuple[str, Table]:
+    layers, columns = schema.decode_layers(metadata)
+    if isinstance(record, bytes) or record.shape != (len(layers), len(columns)):
+        raise RunError(f"no table of {len(layers)} layers and {len(columns)} columns")
+    return "", Table(layers, columns, record)
+
+
+def _decode_correlation(metadata: bytes, record: Content) -> tuple[str, NDArray[Any]]:
+    layer = schema.decode_metadata(metadata).get("layer")
+    if not isinstance(layer, str) or isinstance(record, bytes) or record.shape != (201,):
+        raise RunError("no histogram of 201 counts")
+    return layer, record
+
+
+def _decode_maps(metadata: bytes, record: Content) -> tuple[str, schema.EncodedMaps]:
+    maps = schema.decode_maps(_bytes(record))
+    return maps.layer, maps
+
+
+def _decode_probes(metadata: bytes, record: Content) -> tuple[str, schema.ShownProbes]:
+    return "", schema.decode_probes(_bytes(record))
+
+
+def _bytes(record: Content) -> bytes:
     if not isinstance(record, bytes):
         raise RunError("a record of bytes was expected")
-    if kind == "maps":
-        maps = schema.decode_maps(record)
-        return maps.layer, maps
-    return "", schema.decode_probes(record)
+    return record
 
 
-def _scalar(value: Any) -> float:
-    if value.HasField("simple_value"):
-        return float(value.simple_value)
-    return float(np.asarray(events.tensor_content(value.tensor)).reshape(-1)[0])
-
-
-def _by_step(records: list[tuple[int, T]]) -> dict[int, T]:
-    kept = schema.surviving([step for step, _ in records])
-    return {records[position][0]: records[position][1] for position in kept}
+_DECODERS: dict[schema.Kind, Callable[[bytes, Content], tuple[str, Any]]] = {
+    "layers": _decode_table,
+    "maps": _decode_maps,
+    "correlation": _decode_correlation,
+    "probes": _decode_probes,
+}
+"""Layer (or "") and content of a record, given its metadata."""
 
 
 def _value_or_nan(table: Table, layer: str, column: str) -> float:

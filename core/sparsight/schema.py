@@ -18,6 +18,7 @@ when layers or columns change, so does the tag. Step = epoch; -1 is "before trai
 from __future__ import annotations
 
 import hashlib
+import heapq
 import itertools
 import json
 import struct
@@ -374,6 +375,24 @@ def surviving(steps: Sequence[int]) -> list[int]:
             kept.pop()
         kept.append(position)
     return kept
+
+
+Event = tuple[int, float]
+"""Step and wall time; records that were written together share both."""
+
+
+def counting(records: Sequence[Event], run: Sequence[Event] = ()) -> list[int]:
+    """Positions of the records of one layer that count, given step and wall time of each.
+
+    `run` are the events of the run's tables, in order of arrival: where the run went back after a
+    record was written, that record no longer counts, even if its own layer was never measured
+    again. The result is strictly increasing in step.
+    """
+    arrived = heapq.merge(run, records, key=lambda event: event[1])
+    order = list(dict.fromkeys(arrived))
+    kept = {order[position] for position in surviving([step for step, _ in order])}
+    alive = [position for position, event in enumerate(records) if event in kept]
+    return [alive[at] for at in surviving([records[position][0] for position in alive])]
 
 
 # -- framing: magic, header length, JSON header, zlib body ----------------------------------------

@@ -63,31 +63,16 @@ class Tag:
     warnings: tuple[str, ...] = ()
 
 
-Event = tuple[int, float]
-"""Step and wall time; the records that were written together share both."""
-
-
 def _bytes(record: Record) -> bytes:
     if not isinstance(record.content, bytes):
         raise SchemaError("a record holds numbers where bytes were expected")
     return record.content
 
 
-def survivors(records: Sequence[Record], events: Sequence[Event] = ()) -> list[Record]:
-    """The records that count, strictly increasing in step, given them in order of arrival.
-
-    `events` are those of the run's tables: where the run went back after a record was written, that
-    record no longer counts, even if nothing of its own tag was written again.
-    """
-    arrived = heapq.merge(
-        ((wall, step) for step, wall in events),
-        ((record.wall_time, record.step) for record in records),
-        key=lambda event: event[0],
-    )
-    order = list(dict.fromkeys(arrived))
-    kept = {order[position] for position in schema.surviving([step for _, step in order])}
-    alive = [record for record in records if (record.wall_time, record.step) in kept]
-    return [alive[position] for position in schema.surviving([r.step for r in alive])]
+def survivors(records: Sequence[Record], events: Sequence[schema.Event] = ()) -> list[Record]:
+    """The records that count, strictly increasing in step; see `schema.counting`."""
+    arrived = [(record.step, record.wall_time) for record in records]
+    return [records[position] for position in schema.counting(arrived, events)]
 
 
 # -- statistics -----------------------------------------------------------------------------------
@@ -123,7 +108,7 @@ class Tables:
     wall_times: tuple[float, ...]
     global_steps: tuple[float, ...]
     """The trainer's own step count; NaN where it was not recorded."""
-    events: tuple[Event, ...]
+    events: tuple[schema.Event, ...]
     """All that arrived, in order, also what does not count any more."""
     warnings: tuple[str, ...]
     parts: tuple[tuple[NDArray[np.float32], _Placement], ...]
@@ -247,8 +232,8 @@ def _placement(
     )
 
 
-def _global_steps(tags: Iterable[Tag], warnings: list[str]) -> dict[Event, float]:
-    counts: dict[Event, float] = {}
+def _global_steps(tags: Iterable[Tag], warnings: list[str]) -> dict[schema.Event, float]:
+    counts: dict[schema.Event, float] = {}
     for tag in tags:
         if tag.name != schema.GLOBAL_STEP_TAG:
             continue
@@ -301,7 +286,7 @@ class LayerSeries:
         ]
 
 
-def layer_records(tags: Sequence[Tag], events: Sequence[Event]) -> LayerSeries:
+def layer_records(tags: Sequence[Tag], events: Sequence[schema.Event]) -> LayerSeries:
     """The records of one layer's maps, or of its correlation histograms."""
     warnings = [warning for tag in tags for warning in tag.warnings]
     readable = []
