@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,8 @@ import onnx
 from numpy.typing import NDArray
 
 from .correlation import Centre, correlation_summary
-from .errors import ModelError, UsageError, nearest
-from .instrument import instrument
+from .errors import ModelError, ProbeError, UsageError, nearest
+from .instrument import Instrumented, instrument
 from .measurement import LayerAccumulator, LayerMeasurement
 from .model import Model, open_model
 from .probes import InputSpec, ProbeSet, load_probes, match_probes
@@ -20,15 +21,58 @@ from .schema import COLUMNS, LayerInfo
 from .session import TapSession
 from .taps import Tap, Taps, filters, find_taps, select_taps
 
-__all__ = ["BATCH", "Probes", "analyze", "chosen_statistics", "input_specs", "measurable"]
+__all__ = ["Probes", "Settings", "analyze", "input_specs", "match_model", "measurable", "measure"]
 
 Probes = str | Path | NDArray[Any] | Mapping[str, NDArray[Any]]
 """An .npz or .npy file, an array, or an array for each input by name."""
 
-BATCH = 16
-"""Samples a batch unless another number is asked for: larger ones cost more a sample."""
-
 Progress = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to measure, whatever the model."""
+
+    layers: Sequence[str] | None = None
+    """Names or globs; None for all layers but the output layers."""
+    statistics: str | Collection[str] = "all"
+    """"entropy", "all", or names of `schema.COLUMNS`."""
+    batch_size: int = 16
+    """Samples at once; larger batches cost more a sample."""
+    device: str = "auto"
+    shown: int | Sequence[int] = 8
+    """How many probes, or which, have their entropy maps kept."""
+    centre: Centre = "own"
+    """Centre of filter correlations."""
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1:
+            raise UsageError(f"a batch of {self.batch_size} samples was asked for; 1 is the least")
+        if self.centre not in ("own", "filters"):
+            raise UsageError(f"centre {self.centre!r} was asked for; there are own and filters")
+        _ = self.computed
+
+    @property
+    def computed(self) -> frozenset[str]:
+        """What has to be computed beside H. Raises UsageError for an unknown statistic."""
+        names = [self.statistics] if isinstance(self.statistics, str) else self.statistics
+        columns = [column.name for column in COLUMNS]
+        chosen: set[str] = set()
+        for name in names:
+            if name == "all":
+                chosen |= {_computed(column) for column in columns}
+            elif name in columns or name == "correlation":
+                chosen.add(_computed(name))
+            else:
+                known = ["entropy", "all", "correlation", *columns]
+                raise UsageError(f"no statistic is called {name!r}; {nearest(name, known)}")
+        return frozenset(chosen - {"entropy"})
+
+    def shown_indices(self, count: int) -> tuple[int, ...]:
+        """The positions of the shown probes among `count`."""
+        if isinstance(self.shown, int):
+            return tuple(range(min(max(self.shown, 0), count)))
+        return tuple(sorted({int(index) for index in self.shown}))
 
 
 def analyze(
@@ -37,7 +81,7 @@ def analyze(
     *,
     layers: Sequence[str] | None = None,
     statistics: str | Collection[str] = "all",
-    batch_size: int = BATCH,
+    batch_size: int = 16,
     device: str = "auto",
     shown: int | Sequence[int] = 8,
     centre: Centre = "own",
@@ -50,27 +94,36 @@ def analyze(
     which, have their entropy maps kept. `progress` is called with the number of samples after each
     batch. Raises a SparsightError, with a sentence, for a model, probes or options that do not fit.
     """
+    settings = Settings(layers, statistics, batch_size, device, shown, centre)
+    return measure(model, probes, settings, progress)
+
+
+def measure(
+    model: str | Path | bytes | onnx.ModelProto | Model,
+    probes: Probes | ProbeSet,
+    settings: Settings,
+    progress: Progress | None = None,
+) -> list[LayerMeasurement]:
+    """`analyze`, with its options as one object."""
     model = model if isinstance(model, Model) else open_model(model)
-    if batch_size < 1:
-        raise UsageError(f"a batch of {batch_size} samples was asked for; at least 1 is needed")
-    wanted = chosen_statistics(statistics)
-    taps = measurable(model, layers).taps
+    wanted = settings.computed
+    taps = measurable(model, settings.layers).taps
     samples = match_model(model, probes)
-    keep = shown_indices(shown, len(samples))
+    keep = settings.shown_indices(len(samples))
+    instrumented = instrument(model, taps, wanted)
     session = TapSession(
-        instrument(model, taps, wanted), taps, device, folder=model.folder, source=model.source
+        instrumented, taps, settings.device, folder=model.folder, source=model.source
     )
     gathered = [LayerAccumulator(layer_info(tap), keep) for tap in taps]
-    for first, count, feeds in samples.batches(batch_size):
-        fed = samples.batch or count
-        results = session.run(feeds, fed, count)
+    for first, count, feeds in samples.batches(settings.batch_size):
+        results = session.run(feeds, samples.batch or count, count)
         for accumulator in gathered:
             accumulator.update(results[accumulator.layer.name], first)
         if progress is not None:
             progress(count)
     correlate = "correlation" in wanted
     return [
-        accumulator.result(_correlation(model, tap, centre) if correlate else None)
+        accumulator.result(_correlation(model, tap, settings.centre) if correlate else None)
         for accumulator, tap in zip(gathered, taps, strict=True)
     ]
 
@@ -96,38 +149,18 @@ def match_model(model: Model, probes: Probes | ProbeSet) -> ProbeSet:
     if isinstance(probes, ProbeSet):
         probes = probes.arrays
     arrays = load_probes(probes) if isinstance(probes, str | Path) else probes
-    return match_probes(arrays, input_specs(model))
+    wanted = input_specs(model)
+    try:
+        return match_probes(arrays, wanted)
+    except ProbeError:
+        # that the model cannot run at all is the more useful news
+        TapSession(Instrumented(model.content, {}), (), folder=model.folder, source=model.source)
+        raise
 
 
 def input_specs(model: Model) -> list[InputSpec]:
     """What the inputs of a model want. Raises ModelError for one that is no tensor of numbers."""
     return [_input_spec(model, value) for value in model.inputs]
-
-
-def shown_indices(shown: int | Sequence[int], count: int) -> tuple[int, ...]:
-    """The positions of the shown probes: the first few, or those asked for."""
-    if isinstance(shown, int):
-        return tuple(range(min(max(shown, 0), count)))
-    return tuple(sorted({int(index) for index in shown}))
-
-
-def chosen_statistics(statistics: str | Collection[str]) -> frozenset[str]:
-    """What has to be computed beside H, for "entropy", "all" or names of `schema.COLUMNS`.
-
-    Raises UsageError for a name that is none.
-    """
-    names = [statistics] if isinstance(statistics, str) else list(statistics)
-    columns = [column.name for column in COLUMNS]
-    chosen: set[str] = set()
-    for name in names:
-        if name == "all":
-            chosen |= {_computed(column) for column in columns}
-        elif name in columns or name == "correlation":
-            chosen.add(_computed(name))
-        else:
-            known = ["entropy", "all", "correlation", *columns]
-            raise UsageError(f"no statistic is called {name!r}; {nearest(name, known)}")
-    return frozenset(chosen - {"entropy"})
 
 
 def layer_info(tap: Tap) -> LayerInfo:

@@ -84,10 +84,10 @@ def load_probes(path: str | Path) -> Arrays:
     """
     path = Path(path)
     try:
-        content = np.load(path, allow_pickle=False)
-        if isinstance(content, np.ndarray):
-            return {"": content}
-        with content:
+        with path.open("rb") as file:
+            content = np.load(file, allow_pickle=False)
+            if isinstance(content, np.ndarray):
+                return {"": content}
             return {name: content[name] for name in content.files}
     except FileNotFoundError:
         raise ProbeError(f"no such file: {path}") from None

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from .reader import Run, read_run
 from .writer import RunWriter
 
 __all__ = ["CheckpointRecorder", "Measured"]
+
+_MOMENT = 1e-3  # seconds
 
 
 @dataclass(frozen=True)
@@ -31,30 +34,35 @@ class CheckpointRecorder:
     """Writes measured checkpoints into a run, whatever the order they come in.
 
     An event file's step that goes back replaces what came after it. So a checkpoint that fills a
-    gap is held back until `flush`, which writes the held ones and then, as they were recorded, the
-    later steps again. Raises RunError where the directory cannot be written, UsageError where it
-    was measured on other probes.
+    gap is held back until `flush`, which writes the held ones and then the later steps again. Wall
+    times are kept ascending with the steps, whatever the checkpoint files say. Raises RunError
+    where the directory cannot be written, UsageError where it was measured on other probes.
     """
 
     def __init__(self, logdir: str | Path, probes: schema.ShownProbes) -> None:
         self.logdir = Path(logdir)
         self._probes = probes
         _make_writable(self.logdir)
-        run = _recorded(self.logdir)
+        run = read_run(logdir) if any(map(events.is_event_file, self.logdir.iterdir())) else Run()
         if run.probes is not None and run.probes.digest != probes.digest:
             raise UsageError(
                 f"{self.logdir} was measured on other probes ({run.probes.count} of digest "
                 f"{run.probes.digest[:8]}, not {probes.count} of {probes.digest[:8]}), which "
                 "cannot be compared; choose another --logdir"
             )
-        self.recorded = set(run.steps)
-        """The steps that are in the run."""
+        recorded = _our_events(self.logdir)
+        self._times = {step: float(recorded[step].wall_time) for step in run.steps}
         self._held: list[Measured] = []
         self._writer = RunWriter(self.logdir)
 
+    @property
+    def recorded(self) -> tuple[int, ...]:
+        """The steps that are in the run."""
+        return tuple(self._times)
+
     def add(self, measured: Measured) -> None:
         """Write a checkpoint, or hold it back if later ones are recorded already."""
-        if self.recorded and measured.step < max(self.recorded):
+        if measured.step < max(self._times, default=measured.step):
             self._held.append(measured)
         else:
             self._write(measured)
@@ -64,13 +72,16 @@ class CheckpointRecorder:
         if not self._held:
             return
         held, self._held = sorted(self._held, key=lambda measured: measured.step), []
-        later = _events_after(self.logdir, held[0].step)
+        recorded = _our_events(self.logdir)
         new = {measured.step: measured for measured in held}
-        for step in sorted({*later, *new}):
+        for step in sorted({*recorded, *new}):
             if step in new:
                 self._write(new[step])
-            else:
-                self._writer.repeat(later[step])
+            elif step > held[0].step:
+                # a record of the same step and time would count as the old one
+                recorded[step].wall_time += _MOMENT
+                self._times[step] = recorded[step].wall_time
+                self._writer.repeat(recorded[step])
 
     def close(self) -> None:
         """Write what was held back and close the event file."""
@@ -91,9 +102,20 @@ class CheckpointRecorder:
             measured.measurements,
             probes=self._probes,
             scalars=measured.scalars,
-            wall_time=measured.wall_time,
+            wall_time=self._place(measured),
         )
-        self.recorded.add(measured.step)
+
+    def _place(self, measured: Measured) -> float:
+        """The wall time of a new step: its own, if that is between those of its neighbours."""
+        wanted = time.time() if measured.wall_time is None else measured.wall_time
+        before = max((t for s, t in self._times.items() if s < measured.step), default=None)
+        after = min((t for s, t in self._times.items() if s > measured.step), default=None)
+        if before is not None and not before < wanted:
+            wanted = before + _MOMENT if after is None else (before + after) / 2
+        elif after is not None and not wanted < after:
+            wanted = after - _MOMENT if before is None else (before + after) / 2
+        self._times[measured.step] = wanted
+        return wanted
 
 
 def _make_writable(logdir: Path) -> None:
@@ -106,28 +128,31 @@ def _make_writable(logdir: Path) -> None:
         raise RunError(f"cannot write to {logdir}: permission denied")
 
 
-def _recorded(logdir: Path) -> Run:
-    return read_run(logdir) if any(map(events.is_event_file, logdir.iterdir())) else Run()
-
-
-def _events_after(logdir: Path, step: int) -> dict[int, Any]:
-    """What our event files hold of the steps after `step`, one event each, ascending."""
+def _our_events(logdir: Path) -> dict[int, Any]:
+    """What is recorded in a directory, one event a step, ascending."""
     by_tag: dict[str, list[tuple[Any, Any]]] = {}
     for path in sorted(p for p in logdir.iterdir() if events.is_event_file(p)):
-        for event in events.read_events(path):
-            for value in event.summary.value:
-                if _ours(path, value):
-                    by_tag.setdefault(value.tag, []).append((event, value))
+        for event, value in _values(path):
+            if _ours(path, value):
+                by_tag.setdefault(value.tag, []).append((event, value))
     found: dict[int, list[tuple[float, Any]]] = {}
     for records in by_tag.values():
         for position in schema.surviving([event.step for event, _ in records]):
             event, value = records[position]
-            if event.step > step:
-                found.setdefault(event.step, []).append((event.wall_time, value))
+            found.setdefault(event.step, []).append((event.wall_time, value))
     return {
-        later: events.event(later, max(t for t, _ in parts), [value for _, value in parts])
-        for later, parts in sorted(found.items())
+        step: events.event(step, max(t for t, _ in parts), [value for _, value in parts])
+        for step, parts in sorted(found.items())
     }
+
+
+def _values(path: Path) -> Iterator[tuple[Any, Any]]:
+    try:
+        for event in events.read_events(path):
+            for value in event.summary.value:
+                yield event, value
+    except RunError:
+        return  # what follows a damaged byte; `read_run` has warned of it
 
 
 def _ours(path: Path, value: Any) -> bool:

@@ -79,7 +79,7 @@ class RunWriter:
         # A wall time that is no number makes TensorBoard's Rust loader drop the rest of the file.
         now = time.time() if wall_time is None or not np.isfinite(wall_time) else wall_time
         try:
-            sink = self._open(now)
+            sink = self._open()
             sink.add_event(events.event(step, now, values))
             sink.flush()
         except OSError as error:
@@ -88,7 +88,7 @@ class RunWriter:
     def repeat(self, event: Any) -> None:
         """Write an event again as it was recorded, after an earlier step that fills a gap."""
         try:
-            sink = self._open(event.wall_time)
+            sink = self._open()
             sink.add_event(event)
             sink.flush()
         except OSError as error:
@@ -106,9 +106,10 @@ class RunWriter:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _open(self, now: float) -> EventSink:
+    def _open(self) -> EventSink:
         if self._sink is None:
-            self._sink = _EventFile(self.logdir, now)
+            # Named by the time of writing, whatever the first record's: files are read in order.
+            self._sink = _EventFile(self.logdir, time.time())
         return self._sink
 
     def _probe_values(self, probes: schema.ShownProbes | None) -> list[Any]:

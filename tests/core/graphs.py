@@ -43,7 +43,7 @@ def node(operator: str, inputs: str, outputs: str, **attributes) -> onnx.NodePro
 
 
 def passing(rank: int, channels: int, opset: int = 18, relu: bool = True) -> bytes:
-    """A layer "layer" that puts out its input [N, D, *map] as it is, then a ReLU and a second layer.
+    """A layer "layer" that puts out its input as it is, [N, D, *map]; a ReLU; a layer "last".
 
     Rank 2 is a Gemm, the others a convolution with a kernel of 1.
     """

@@ -39,9 +39,9 @@ def over_rfavs(function, activations: NDArray, axis: int = 1) -> NDArray:
     return np.array(values).reshape(rows.shape[:-1])
 
 
-def tensor_of(path_or_bytes: str | Path | bytes, feeds: dict, *names: str) -> list[NDArray]:
+def tensors_of(source: str | Path | bytes, feeds: dict, *names: str) -> list[NDArray]:
     """Tensors within a model, as ONNX Runtime computes them without optimisation."""
-    content = path_or_bytes if isinstance(path_or_bytes, bytes) else Path(path_or_bytes).read_bytes()
+    content = source if isinstance(source, bytes) else Path(source).read_bytes()
     model = onnx.ModelProto.FromString(content)
     known = {value.name for value in model.graph.output}
     for name in names:

@@ -26,7 +26,7 @@ ORDER = {
     "onset": {"numpy"},
     "measurement": {"numpy"},
     "probes": {"numpy", "PIL"},
-    "events": {"numpy", "tensorboard", "google_crc32c"},
+    "events": {"numpy", "tensorboard", "google_crc32c", "google"},
     "writer": {"numpy"},
     "reader": {"numpy"},
     "recording": set(),
@@ -43,7 +43,16 @@ ORDER = {
     "__main__": set(),
 }
 OF_CORE = {
-    TORCH: {"errors", "correlation", "measurement", "schema", "writer", "reader", "onset", "probes"},
+    TORCH: {
+        "errors",
+        "correlation",
+        "measurement",
+        "schema",
+        "writer",
+        "reader",
+        "onset",
+        "probes",
+    },
     PLUGIN: {"errors", "schema", "onset"},
 }
 NEVER = {TORCH: {"onnxruntime"}, PLUGIN: {"onnx", "onnxruntime", "torch"}}

@@ -3,33 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from ..errors import ModelError, UsageError
+from ..errors import ModelError
 
 if TYPE_CHECKING:
+    from ..analysis import Settings
     from ..checkpoints import Checkpoint
     from ..measurement import LayerMeasurement
     from ..probes import ProbeSet
     from ..recording import CheckpointRecorder
 
 __all__ = ["analyze"]
-
-
-@dataclass(frozen=True)
-class _Options:
-    """How to measure, whatever the checkpoint."""
-
-    layers: list[str] | None
-    statistics: list[str]
-    batch_size: int
-    device: str
-    shown: int
-    centre: str
 
 
 def analyze(
@@ -58,49 +46,69 @@ def analyze(
         str | None, typer.Option(help="Regular expression for the epoch in a file name.")
     ] = None,
     centre: Annotated[
-        str, typer.Option(help="Centre of filter correlations: own mean, or mean of filters.")
+        Literal["own", "filters"],
+        typer.Option(help="Filter correlations: centred on each filter's mean, or the mean filter"),
     ] = "own",
 ) -> None:
     """Measure checkpoints layer by layer, and record them for TensorBoard's Sparsity tab.
 
     What a run already holds is skipped.
     """
+    from ..analysis import Settings
     from ..checkpoints import find_checkpoints
 
-    if centre not in ("own", "filters"):
-        raise UsageError(f"--centre {centre!r}: own or filters was wanted")
-    names = [name for name in statistics.split(",") if name]
-    options = _Options(layers, names, batch_size, device, shown_probes, centre)
-    found = find_checkpoints(checkpoints, step_pattern)
-    _record(found, probes, logdir, options)
+    settings = Settings(
+        layers=layers,
+        statistics=[name for name in statistics.split(",") if name],
+        batch_size=batch_size,
+        device=device,
+        shown=shown_probes,
+        centre=centre,
+    )
+    _record(find_checkpoints(checkpoints, step_pattern), probes, logdir, settings)
 
 
-def _record(found: Sequence[Checkpoint], probes: Path, logdir: Path, options: _Options) -> None:
-    from ..analysis import match_model, shown_indices
-    from ..model import open_model
-    from ..probes import load_probes, shown_probes
+def _record(found: Sequence[Checkpoint], probes: Path, logdir: Path, settings: Settings) -> None:
+    from ..probes import shown_probes
     from ..recording import CheckpointRecorder
     from .output import remark
 
-    samples = match_model(open_model(found[0].path), load_probes(probes))
-    shown = shown_indices(options.shown, len(samples))
-    pictures = shown_probes(samples.samples, shown)
+    samples = _matched(found, probes, settings)
+    pictures = shown_probes(samples.samples, settings.shown_indices(len(samples)))
     with CheckpointRecorder(logdir, pictures) as recorder:
         todo = [checkpoint for checkpoint in found if checkpoint.step not in recorder.recorded]
         if len(todo) < len(found):
             remark(f"{len(found) - len(todo)} of {len(found)} checkpoints are in {logdir} already")
-        last, broken = _measure_all(todo, samples, recorder, options)
+        last, broken = _measure_all(todo, samples, recorder, settings)
     if last:
         _print_summary(found, last, logdir)
     if broken:
         raise ModelError(f"{broken} of {len(found)} checkpoints could not be measured")
 
 
+def _matched(found: Sequence[Checkpoint], probes: Path, settings: Settings) -> ProbeSet:
+    """The probes, matched to the inputs of the first checkpoint that is not broken."""
+    from ..analysis import match_model, measurable
+    from ..model import open_model
+    from ..probes import load_probes
+
+    arrays = load_probes(probes)
+    failures = []
+    for checkpoint in found:
+        try:
+            model = open_model(checkpoint.path)
+            measurable(model, settings.layers)
+            return match_model(model, arrays)
+        except ModelError as error:
+            failures.append(error)
+    raise failures[0]
+
+
 def _measure_all(
     todo: Sequence[Checkpoint],
     samples: ProbeSet,
     recorder: CheckpointRecorder,
-    options: _Options,
+    settings: Settings,
 ) -> tuple[list[LayerMeasurement], int]:
     """Measure and record; the last measurement and the number of broken checkpoints."""
     from ..recording import Measured
@@ -108,7 +116,7 @@ def _measure_all(
 
     last: list[LayerMeasurement] = []
     broken = 0
-    for checkpoint, result in _measurements(todo, samples, options):
+    for checkpoint, result in _measurements(todo, samples, settings):
         if isinstance(result, ModelError):
             if len(todo) == 1:
                 raise result
@@ -122,30 +130,21 @@ def _measure_all(
 
 
 def _measurements(
-    todo: Sequence[Checkpoint], samples: ProbeSet, options: _Options
+    todo: Sequence[Checkpoint], samples: ProbeSet, settings: Settings
 ) -> Iterator[tuple[Checkpoint, list[LayerMeasurement] | ModelError]]:
-    from .. import analysis
+    from ..analysis import measure
     from .output import progress
 
     with progress() as bar:
         task = bar.add_task("measuring", total=len(todo) * len(samples))
+
+        def advance(count: int) -> None:
+            bar.advance(task, count)
+
         for number, checkpoint in enumerate(todo, start=1):
             bar.update(task, description=f"{checkpoint.path.name} (step {checkpoint.step})")
             try:
-                yield (
-                    checkpoint,
-                    analysis.analyze(
-                        checkpoint.path,
-                        samples,
-                        layers=options.layers,
-                        statistics=options.statistics,
-                        batch_size=options.batch_size,
-                        device=options.device,
-                        shown=options.shown,
-                        centre="filters" if options.centre == "filters" else "own",
-                        progress=lambda count: bar.advance(task, count),
-                    ),
-                )
+                yield checkpoint, measure(checkpoint.path, samples, settings, advance)
             except ModelError as error:
                 yield checkpoint, error
             bar.update(task, completed=number * len(samples))
@@ -154,7 +153,7 @@ def _measurements(
 def _print_summary(
     found: Sequence[Checkpoint], last: Sequence[LayerMeasurement], logdir: Path
 ) -> None:
-    from .output import console, number, table
+    from .output import console, number, plain, print_table
 
     columns = ["layer", "operator", "map", "D", "H / ln D", "scale-free", "RMS", "dead"]
     names = ("scale_free_entropy", "rms", "dead_fraction")
@@ -169,6 +168,6 @@ def _print_summary(
         ]
         for m in last
     ]
-    screen = console()
-    screen.print(table(f"{found[-1].path.name}", columns, rows, right=6))
-    screen.print(f"{len(found)} checkpoints in {logdir}: tensorboard --logdir {logdir}")
+    print_table(found[-1].path.name, columns, rows, right=6)
+    end = f"{len(found)} checkpoints in {logdir}: tensorboard --logdir {logdir}"
+    console().print(plain(end), soft_wrap=True)

@@ -68,6 +68,8 @@ def _source(module: str) -> Path | None:
     spec = importlib.util.find_spec(package)
     if spec is None or spec.origin is None:
         return None
+    if not rest:
+        return Path(spec.origin)
     path = Path(spec.origin).parent.joinpath(*rest)
     for candidate in (path.with_suffix(".py"), path / "__init__.py"):
         if candidate.is_file():

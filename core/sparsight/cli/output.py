@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
-__all__ = ["console", "number", "plain", "progress", "remark", "table"]
+__all__ = ["console", "number", "plain", "print_table", "progress", "remark"]
 
 
 def console(stderr: bool = False) -> Console:
@@ -25,18 +24,22 @@ def plain(text: str) -> Text:
 
 def remark(text: str) -> None:
     """A line on stderr."""
-    console(stderr=True).print(plain(text))
+    console(stderr=True).print(plain(text), soft_wrap=True)
 
 
-def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], right: int = 0) -> Any:
-    """A table whose last `right` columns hold numbers."""
-    made = Table(title=plain(title), title_justify="left", box=None, pad_edge=False)
+def print_table(
+    title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], right: int = 0
+) -> None:
+    """A table on stdout; its last `right` columns hold numbers."""
+    made = Table(box=None, pad_edge=False)
     for position, column in enumerate(columns):
         numeric = position >= len(columns) - right
         made.add_column(column, justify="right" if numeric else "left", overflow="fold")
     for row in rows:
         made.add_row(*(plain(cell) for cell in row))
-    return made
+    screen = console()
+    screen.print(plain(title), soft_wrap=True)
+    screen.print(made)
 
 
 def number(value: float, digits: int = 3) -> str:

@@ -53,17 +53,15 @@ def _as_json(found: Taps) -> dict[str, Any]:
 
 
 def _print_tables(model: str, found: Taps) -> None:
-    from .output import console, table
+    from .output import console, print_table
 
     columns = ["layer", "operator", "measured at", "ReLU", "BN folded?", "weights", "D"]
-    screen = console()
-    screen.print(table(f"{len(found.taps)} layers of {model}", columns, map(_row, found.taps), 2))
+    print_table(f"{len(found.taps)} layers of {model}", columns, map(_row, found.taps), 2)
     if any(tap.output_layer for tap in found.taps):
-        screen.print("* output layer: left out unless named, its entropy falls by design")
+        console().print("* output layer: left out unless named, its entropy falls by design")
     if found.left_out:
         rows = [[part.name, part.operator, part.reason] for part in found.left_out]
-        screen.print()
-        screen.print(table("not measurable", ["layer", "operator", "reason"], rows))
+        print_table("\nNot measurable:", ["layer", "operator", "reason"], rows)
 
 
 def _row(tap: Tap) -> list[str]:

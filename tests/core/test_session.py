@@ -1,0 +1,111 @@
+import sys
+
+import numpy as np
+import pytest
+from tests.core import graphs
+
+from sparsight.devices import candidates
+from sparsight.errors import DeviceError, MissingExtraError, ModelError
+from sparsight.instrument import instrument
+from sparsight.model import open_model
+from sparsight.session import TapSession, provider_report
+from sparsight.taps import find_taps
+
+node = graphs.node
+
+
+def opened(content: bytes, device="cpu"):
+    model = open_model(content)
+    taps = find_taps(model).taps
+    return TapSession(instrument(model, taps), taps, device, source="net.onnx")
+
+
+def test_devices():
+    available = ["CUDAExecutionProvider", "CPUExecutionProvider"]
+    assert [d.name for d in candidates("auto", available)] == ["cuda", "cpu"]
+    assert [d.name for d in candidates("auto", available[1:])] == ["cpu"]
+    (second,) = candidates("cuda:1", available)
+    assert (second.provider, second.options["device_id"]) == ("CUDAExecutionProvider", "1")
+    for name in ("gpu", "cuda:", "cuda:x", "cpu:1", ""):
+        with pytest.raises(DeviceError, match="no device is called"):
+            candidates(name, available)
+    with pytest.raises(DeviceError, match=r"'directml' was asked for.*sparsight doctor"):
+        candidates("directml", available)
+
+
+def test_a_device_that_is_not_there():
+    with pytest.raises(DeviceError, match=r"'cuda' was asked for.*sparsight\[gpu\]"):
+        opened(graphs.passing(2, 3), "cuda")
+
+
+def test_auto_says_what_it_took():
+    assert opened(graphs.passing(2, 3), "auto").device.name == "cpu"
+
+
+def test_every_provider_is_tried():
+    version, report = provider_report()
+    assert version.count(".") == 2
+    assert report["CPUExecutionProvider"] is None
+
+
+def test_without_onnx_runtime(monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(MissingExtraError, match=r"'sparsight\[cpu\]'.*|.*sparsight\[gpu\]"):
+        opened(graphs.passing(2, 3))
+
+
+def test_a_model_that_onnx_runtime_cannot_run():
+    nodes = [node("Gemm", "x w", "a"), node("Teleport", "a", "y", domain="elsewhere")]
+    weights = {"w": np.eye(3, dtype=np.float32)}
+    content = graphs.model(nodes, {"x": ["n", 3]}, ["y"], weights, domains=["elsewhere"])
+    with pytest.raises(ModelError, match=r"cannot run net\.onnx on cpu.*Teleport"):
+        opened(content)
+
+
+def test_a_model_that_fails_while_it_runs():
+    nodes = [node("Gemm", "x w", "a"), node("Reshape", "a shape", "y")]
+    weights = {"w": np.eye(3, dtype=np.float32), "shape": np.array([7, 7])}
+    session = opened(graphs.model(nodes, {"x": ["n", 3]}, ["y"], weights))
+    with pytest.raises(ModelError, match=r"cannot run net\.onnx"):
+        session.run({"x": graphs.random((2, 3))}, 2)
+
+
+def test_tokens_that_a_model_flattens():
+    """[N, T, K] reshaped to [N * T, K]: a map of T positions."""
+    nodes = [node("Reshape", "x rows", "flat"), node("MatMul", "flat w", "y")]
+    weights = {"w": graphs.random((4, 5)), "rows": np.array([-1, 4])}
+    content = graphs.model(nodes, {"x": ["n", 3, 4]}, ["y"], weights)
+    batch = opened(content).run({"x": graphs.random((2, 3, 4))}, 2)["y"]
+    assert batch.entropy.shape == (2, 3)
+    assert batch.rms.shape == (2, 3)
+
+
+@pytest.mark.parametrize("opset", [8, 11, 17])
+def test_tokens(opset):
+    weights = {"w": graphs.random((4, 5))}
+    nodes = [node("MatMul", "x w", "a"), node("Relu", "a", "y")]
+    content = graphs.model(nodes, {"x": ["n", "t", 4]}, ["y"], weights, opset)
+    values = graphs.random((2, 3, 4))
+    batch = opened(content).run({"x": values}, 2)["a"]
+    assert batch.entropy.shape == (2, 3)
+    inputs = values @ weights["w"]
+    np.testing.assert_allclose(batch.relu_maximum, inputs.max(axis=(0, 1)), rtol=1e-5)
+    assert batch.relu_zeros == (inputs <= 0).sum()
+
+
+def test_what_fills_up_a_batch_counts_nothing():
+    values = graphs.random((4, 3))
+    filled = np.concatenate([values, values[-1:], values[-1:]])
+    session = opened(graphs.passing(2, 3))
+    whole = session.run({"x": values}, 4)["layer"]
+    part = session.run({"x": filled}, 6, 4)["layer"]
+    assert part.entropy.shape == whole.entropy.shape == (4, 1, 1)
+    assert part.relu_zeros == whole.relu_zeros
+    np.testing.assert_array_equal(part.relu_maximum, whole.relu_maximum)
+
+
+def test_a_first_axis_that_does_not_count_probes():
+    nodes = [node("ReduceMean", "x", "mean", axes=[0]), node("MatMul", "mean w", "y")]
+    content = graphs.model(nodes, {"x": ["n", 4]}, ["y"], {"w": graphs.random((4, 5))}, 13)
+    with pytest.raises(ModelError, match=r"'y' puts out a tensor of shape .* for 3 probes"):
+        opened(content).run({"x": graphs.random((3, 4))}, 3)
