@@ -171,7 +171,7 @@ def _layer_info(fields: Mapping[str, Any]) -> LayerInfo:
         name=name,
         operator=operator,
         channels=int(fields["channels"]),
-        map_shape=tuple(int(side) for side in fields["map_shape"]),
+        map_shape=_counts(fields, "map_shape"),
         channel_axis=int(fields["channel_axis"]),
         tapped_at=tapped_at,
         batch_norm_folded=None if folded is None else bool(folded),
@@ -183,6 +183,13 @@ def _strings(fields: Mapping[str, Any], *names: str) -> list[str]:
     if not all(isinstance(value, str) for value in values):
         raise TypeError(f"{', '.join(names)} should be text")
     return values
+
+
+def _counts(fields: Mapping[str, Any], name: str) -> tuple[int, ...]:
+    values = fields[name]
+    if not isinstance(values, list) or not all(isinstance(v, int) and v >= 0 for v in values):
+        raise TypeError(f"{name} should be a list of whole numbers, 0 or more")
+    return tuple(values)
 
 
 # -- entropy maps ---------------------------------------------------------------------------------
@@ -264,18 +271,16 @@ def decode_maps(record: bytes) -> EncodedMaps:
     try:
         if header["codec"] != "zlib-uint8":
             raise SchemaError(f"maps are stored as {header['codec']!r}, which is not known here")
-        shape = [int(side) for side in header["shape"]]
-        codes = np.frombuffer(body, np.uint8).reshape(shape)
-        probe_ids = tuple(int(probe) for probe in header["probe_ids"])
+        codes = np.frombuffer(body, np.uint8).reshape(_counts(header, "shape"))
+        probe_ids = _counts(header, "probe_ids")
         lo, hi = float(header["lo"]), float(header["hi"])
-        pooled_from = header["pooled_from"]
         maps = EncodedMaps(
             layer=_strings(header, "layer")[0],
             probe_ids=probe_ids,
             lo=lo,
             hi=hi,
             codes=codes,
-            pooled_from=pooled_from and tuple(int(side) for side in pooled_from),
+            pooled_from=_counts(header, "pooled_from") if header["pooled_from"] else None,
             left_out=int(header["left_out"]),
         )
     except (KeyError, TypeError, ValueError, OverflowError) as error:
@@ -344,14 +349,14 @@ def decode_probes(record: bytes) -> ShownProbes:
         kind = header["kind"]
         if kind not in ("image", "series", "none"):
             raise ValueError(f"kind {kind!r}")
-        lengths = [int(length) for length in header["lengths"]]
-        if min(lengths, default=0) < 0 or sum(lengths) != len(body):
+        lengths = _counts(header, "lengths")
+        if sum(lengths) != len(body):
             raise ValueError("lengths do not add up")
         ends = np.cumsum([0, *lengths])
         return ShownProbes(
             digest=_strings(header, "digest")[0],
             count=int(header["count"]),
-            indices=tuple(int(index) for index in header["indices"]),
+            indices=_counts(header, "indices"),
             kind=kind,
             items=tuple(body[a:b] for a, b in itertools.pairwise(ends)),
         )
