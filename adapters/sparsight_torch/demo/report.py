@@ -40,7 +40,7 @@ def disagreement(recorded: Run, analyzed: Run) -> float:
 def accuracy_table(runs: Mapping[str, Run]) -> Table:
     """Validation accuracy and loss, and the onset of overfitting, one row a run."""
     table = Table(title="Validation, on digits that training did not see", title_justify="left")
-    table.add_column("run")
+    table.add_column("run", no_wrap=True)
     for header in ("best accuracy", "last 10 epochs", "lowest loss", "last 10 epochs", "onset"):
         table.add_column(header, justify="right")
     for name, run in runs.items():
@@ -58,7 +58,7 @@ def accuracy_table(runs: Mapping[str, Run]) -> Table:
 def movement_table(runs: Mapping[str, Run], number: int = 3) -> Table:
     """The layers whose relative entropy moved most: before training → median of the last epochs."""
     table = Table(title="The layers that moved most", title_justify="left")
-    table.add_column("run")
+    table.add_column("run", no_wrap=True)
     table.add_column("layer")
     for header in ("relative entropy", "scale-free entropy", "RMS of activations"):
         table.add_column(header, justify="right")
