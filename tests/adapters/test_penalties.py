@@ -224,11 +224,11 @@ def test_accumulate_sums_forwards():
     model, images = make()
     sparsity = SparsityReg(model, STRENGTHS)
     model(images)
-    single = float(sparsity())
+    single = sparsity().item()
     with sparsity.accumulate():
         model(images)
         model(images)
-    assert float(sparsity()) == pytest.approx(2 * single)
+    assert sparsity().item() == pytest.approx(2 * single)
 
 
 def test_parts_of_a_model_called_apart():
@@ -311,9 +311,9 @@ def test_copies_and_pickles_of_the_model_do_not_feed_the_penalty():
     average = copy.deepcopy(model)
     average(images)
     torch.save(model, io.BytesIO())
-    alone = float(sparsity())
+    alone = sparsity().item()
     model(images)
-    assert float(sparsity()) == alone
+    assert sparsity().item() == alone
 
 
 def test_values_schedules_and_state():
@@ -324,7 +324,7 @@ def test_values_schedules_and_state():
     for _ in range(3):
         model(images)
         total = sparsity()
-        assert float(total) == pytest.approx(sparsity.value)
+        assert total.item() == pytest.approx(sparsity.value)
         values.append(sparsity.parts)
     assert values[1]["conv1"] == pytest.approx(values[0]["conv1"] / 2)
     assert values[1]["conv2"] == values[0]["conv2"]
@@ -344,9 +344,9 @@ def test_reductions_and_activations():
         mean = SparsityReg(model, {name: 1.0}, at=at, reduction="mean")
         model(images)
         if name == "conv1":
-            assert float(total()) == pytest.approx(36 * float(mean()))
+            assert total().item() == pytest.approx(36 * mean().item())
         else:
-            assert float(total()) < float(mean()) < 0
+            assert total().item() < mean().item() < 0
 
 
 def test_tokens_of_a_dense_layer_are_positions():
@@ -367,10 +367,10 @@ def test_decorrelation_trains_filters_apart():
         model[0].weight[1] = model[0].weight[0] + 0.01 * torch.randn(3, 3, 3)
     decorrelation = DecorrReg(model, {"0": 1.0})
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    before = float(decorrelation())
+    before = decorrelation().item()
     for _ in range(50):
         optimizer.zero_grad()
         decorrelation().backward()
         optimizer.step()
-    assert float(decorrelation()) < before - 1
+    assert decorrelation().item() < before - 1
     assert decorrelation.step == 52
