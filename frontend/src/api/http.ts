@@ -1,0 +1,192 @@
+import type { LayerMaps, Probe } from "../data/maps";
+import { joinCorrelations, joinMaps, joinTables } from "../data/join";
+import type { Correlations, Index, Losses, LossTags, Probes, RunEntry } from "../data/runs";
+import type { Column, LayerTable } from "../data/table";
+import type { Answer } from "./binary";
+import { decode, take } from "./binary";
+import type { Provider } from "./provider";
+
+/** The server's routes, under `base`. Every failure is an Error with one sentence. */
+export function httpProvider(base: URL): Provider {
+  const get = new Getter(base);
+  return {
+    index: async (signal) => indexOf(await get.json("index", {}, signal)),
+    version: async (signal) => (await get.json<{ version: string }>("version", {}, signal)).version,
+    layers: async (run, signal) =>
+      joinTables((await pages(get, "layers", { run }, signal)).map((page) => tableOf(run, page))),
+    maps: async (run, layer, probe, signal) => {
+      const asked = { run, layer, probe: String(probe) };
+      const found = await pages(get, "maps", asked, signal);
+      return joinMaps(found.map((answer) => mapsOf(run, probe, answer)));
+    },
+    correlation: async (run, layer, signal) =>
+      joinCorrelations(
+        (await pages(get, "correlation", { run, layer }, signal)).map((page) =>
+          correlationsOf(run, layer, page),
+        ),
+      ),
+    probes: (run, signal) => get.json<Probes>("probes", { run }, signal),
+    lossTags: (run, signal) => get.json<LossTags>("scalars", { run }, signal),
+    losses: async (run, tag, sigma, signal) => {
+      const asked = { run, tag, sigma: String(sigma) };
+      const answer = await get.json<Losses & { aligned_by: string }>("scalars", asked, signal);
+      return { ...answer, alignedBy: answer.aligned_by };
+    },
+  };
+}
+
+type Parameters = Readonly<Record<string, string>>;
+
+class Getter {
+  constructor(private readonly base: URL) {}
+
+  async json<T>(route: string, parameters: Parameters, signal: AbortSignal): Promise<T> {
+    return (await (await this.answer(route, parameters, signal)).json()) as T;
+  }
+
+  async binary(route: string, parameters: Parameters, signal: AbortSignal): Promise<Answer> {
+    return decode(await (await this.answer(route, parameters, signal)).arrayBuffer());
+  }
+
+  private async answer(
+    route: string,
+    parameters: Parameters,
+    signal: AbortSignal,
+  ): Promise<Response> {
+    const url = new URL(route, this.base);
+    url.search = new URLSearchParams(parameters).toString();
+    let response: Response;
+    try {
+      response = await fetch(url, { signal, cache: "no-cache" });
+    } catch (error) {
+      if (signal.aborted) throw error;
+      throw new Error("TensorBoard does not answer. Is it still running?", { cause: error });
+    }
+    if (!response.ok) throw new Error(await sentence(response));
+    return response;
+  }
+}
+
+async function sentence(response: Response): Promise<string> {
+  try {
+    const { error } = (await response.json()) as { error?: unknown };
+    if (typeof error === "string") return error;
+  } catch {
+    // not one of ours: a proxy's page, say
+  }
+  return `TensorBoard answered ${response.status} ${response.statusText}`.trim();
+}
+
+interface WireRun {
+  run: string;
+  steps: number;
+  first_step: number;
+  last_step: number;
+  layers: number;
+  probe_digest: string | null;
+  probe_count: number | null;
+  loss_tag: string | null;
+  onset: number | null;
+  warnings: string[];
+}
+
+function indexOf(wire: Omit<Index, "runs"> & { runs: WireRun[] }): Index {
+  return { ...wire, runs: wire.runs.map(entryOf) };
+}
+
+function entryOf(wire: WireRun): RunEntry {
+  return {
+    ...wire,
+    firstStep: wire.first_step,
+    lastStep: wire.last_step,
+    probeDigest: wire.probe_digest,
+    probeCount: wire.probe_count,
+    lossTag: wire.loss_tag,
+  };
+}
+
+interface WireLayer {
+  name: string;
+  operator: string;
+  channels: number;
+  map_shape: number[];
+  channel_axis: number;
+  tapped_at: string;
+  batch_norm_folded: boolean | null;
+}
+
+function tableOf(run: string, answer: Answer): LayerTable {
+  const header = answer.header as unknown as {
+    layers: WireLayer[];
+    columns: Column[];
+    warnings?: string[];
+  };
+  const layers = header.layers.map((layer) => ({
+    ...layer,
+    mapShape: layer.map_shape,
+    channelAxis: layer.channel_axis,
+    tappedAt: layer.tapped_at,
+    batchNormFolded: layer.batch_norm_folded,
+  }));
+  return {
+    run,
+    layers,
+    columns: header.columns,
+    steps: take(answer, "steps", "int32"),
+    wallTimes: take(answer, "wall_times", "float64"),
+    globalSteps: take(answer, "global_steps", "float64"),
+    values: take(answer, "values", "float32"),
+    warnings: header.warnings ?? [],
+  };
+}
+
+/** The whole answer, in pieces where the server cut it at a step. */
+async function pages(
+  get: Getter,
+  route: string,
+  parameters: Parameters,
+  signal: AbortSignal,
+): Promise<Answer[]> {
+  const found: Answer[] = [];
+  let from: number | null = null;
+  do {
+    const range: Parameters = from === null ? {} : { from: String(from) };
+    const answer = await get.binary(route, { ...parameters, ...range }, signal);
+    found.push(answer);
+    const next = answer.header["truncated_at"];
+    from = typeof next === "number" && (from === null || next > from) ? next : null;
+  } while (from !== null);
+  return found;
+}
+
+function mapsOf(run: string, probe: Probe, answer: Answer): LayerMaps {
+  const header = answer.header as unknown as {
+    layer: string;
+    channels: number;
+    pooled_from: number[] | null;
+    warnings?: string[];
+  };
+  const codes = answer.arrays.get("codes");
+  return {
+    run,
+    layer: header.layer,
+    channels: header.channels,
+    probe,
+    steps: take(answer, "steps", "int32"),
+    lo: take(answer, "lo", "float32"),
+    hi: take(answer, "hi", "float32"),
+    codes: take(answer, "codes", "uint8"),
+    shape: codes?.shape.slice(2) ?? [],
+    pooledFrom: header.pooled_from,
+    warnings: header.warnings ?? [],
+  };
+}
+
+function correlationsOf(run: string, layer: string, answer: Answer): Correlations {
+  return {
+    run,
+    layer,
+    steps: take(answer, "steps", "int32"),
+    counts: take(answer, "counts", "int32"),
+  };
+}

@@ -1,0 +1,15 @@
+import type { LayerMaps, Probe } from "../data/maps";
+import type { Correlations, Index, Losses, LossTags, Probes } from "../data/runs";
+import type { LayerTable } from "../data/table";
+
+/** Everything the page asks of the outside world. `http.ts` is the real one, `twin.ts` its twin. */
+export interface Provider {
+  index(signal: AbortSignal): Promise<Index>;
+  version(signal: AbortSignal): Promise<string>;
+  layers(run: string, signal: AbortSignal): Promise<LayerTable>;
+  maps(run: string, layer: string, probe: Probe, signal: AbortSignal): Promise<LayerMaps>;
+  correlation(run: string, layer: string, signal: AbortSignal): Promise<Correlations>;
+  probes(run: string, signal: AbortSignal): Promise<Probes>;
+  lossTags(run: string, signal: AbortSignal): Promise<LossTags>;
+  losses(run: string, tag: string, sigma: number, signal: AbortSignal): Promise<Losses>;
+}

@@ -1,0 +1,113 @@
+import type { ReadonlySignal, Signal } from "@preact/signals";
+import { signal } from "@preact/signals";
+
+/** Something asked for: perhaps with an older value while a newer one is on its way. */
+export type Loaded<T> =
+  | { readonly status: "loading"; readonly value: T | null }
+  | { readonly status: "ready"; readonly value: T }
+  | { readonly status: "failed"; readonly value: T | null; readonly message: string };
+
+interface Entry {
+  readonly refresh: () => void;
+  readonly stop: () => void;
+  watched: boolean;
+  stale: boolean;
+  bytes: number;
+  used: number;
+  readonly cell: ReadonlySignal<unknown>;
+}
+
+const BUDGET = 192 * 2 ** 20; // bytes kept, so that the page stays under 500 MB
+
+/**
+ * What was asked of the server, by key. An entry is loaded when a view first looks at it, loaded
+ * anew on `refresh` while somebody looks, given up when nobody looks any more before it arrived,
+ * and forgotten, the longest unused first, where memory is short.
+ */
+export class Resources {
+  private readonly entries = new Map<string, Entry>();
+  private clock = 0;
+
+  constructor(private readonly budget = BUDGET) {}
+
+  /** The value under this key, which `load` gets; `sizeOf` counts its bytes. */
+  get<T>(
+    key: string,
+    load: (signal: AbortSignal) => Promise<T>,
+    sizeOf: (value: T) => number = () => 1000,
+  ): ReadonlySignal<Loaded<T>> {
+    const known = this.entries.get(key);
+    if (known) return known.cell as ReadonlySignal<Loaded<T>>;
+    const entry = this.entry(load, sizeOf);
+    this.entries.set(key, entry);
+    return entry.cell as ReadonlySignal<Loaded<T>>;
+  }
+
+  /** Everything may have changed: loads anew what is looked at, the rest when it is next. */
+  refresh(): void {
+    for (const entry of this.entries.values()) {
+      entry.stale = true;
+      if (entry.watched) entry.refresh();
+    }
+  }
+
+  private entry<T>(load: (s: AbortSignal) => Promise<T>, sizeOf: (value: T) => number): Entry {
+    let running: AbortController | null = null;
+    const refresh = (): void => {
+      running?.abort();
+      const mine = (running = new AbortController());
+      entry.stale = false;
+      load(mine.signal).then(
+        (value) => {
+          if (mine.signal.aborted) return;
+          running = null;
+          entry.bytes = sizeOf(value);
+          cell.value = { status: "ready", value };
+          this.evict();
+        },
+        (error: unknown) => {
+          if (mine.signal.aborted) return;
+          running = null;
+          entry.stale = true;
+          const message = error instanceof Error ? error.message : String(error);
+          cell.value = { status: "failed", value: cell.peek().value, message };
+        },
+      );
+    };
+    const cell: Signal<Loaded<T>> = signal<Loaded<T>>(
+      { status: "loading", value: null },
+      {
+        watched: () => {
+          entry.watched = true;
+          entry.used = ++this.clock;
+          if (entry.stale) refresh();
+        },
+        unwatched: () => {
+          entry.watched = false;
+          entry.stop();
+        },
+      },
+    );
+    const stop = (): void => {
+      if (!running) return;
+      running.abort();
+      running = null;
+      entry.stale = true;
+    };
+    const entry: Entry = { refresh, stop, watched: false, stale: true, bytes: 0, used: 0, cell };
+    return entry;
+  }
+
+  private evict(): void {
+    let total = 0;
+    for (const entry of this.entries.values()) total += entry.bytes;
+    if (total <= this.budget) return;
+    const idle = [...this.entries].filter(([, entry]) => !entry.watched);
+    idle.sort(([, a], [, b]) => a.used - b.used);
+    for (const [key, entry] of idle) {
+      if (total <= this.budget) return;
+      total -= entry.bytes;
+      this.entries.delete(key);
+    }
+  }
+}

@@ -1,0 +1,32 @@
+/** Median of the finite values, NaN where there is none. */
+export function median(values: ArrayLike<number>): number {
+  const finite = Array.from(values)
+    .filter(Number.isFinite)
+    .sort((a, b) => a - b);
+  const middle = finite.length >> 1;
+  if (finite.length % 2) return finite[middle] ?? NaN;
+  return finite.length ? ((finite[middle - 1] ?? 0) + (finite[middle] ?? 0)) / 2 : NaN;
+}
+
+const LAST = 10;
+
+/** Where a statistic ends: the median over its last 10 records, because single epochs swing. */
+export function settled(values: Float64Array, end = values.length): number {
+  const from = Math.max(Math.min(1, end - 1), end - LAST, 0);
+  return median(values.subarray(from, end));
+}
+
+/** How far a statistic moved between its first record and record `end`, not included. */
+export function moved(values: Float64Array, end = values.length): number {
+  return settled(values, end) - (values[0] ?? NaN);
+}
+
+/** Positions of the rows that moved farthest, the farthest first; only such as moved noticeably. */
+export function farthest(movements: readonly number[], count = 3, threshold = 0.1): number[] {
+  return movements
+    .map((movement, index) => ({ size: Math.abs(movement), index }))
+    .filter(({ size }) => size >= threshold)
+    .sort((a, b) => b.size - a.size)
+    .slice(0, count)
+    .map(({ index }) => index);
+}

@@ -1,0 +1,76 @@
+import { count } from "./text";
+
+/** One run, as the index tells of it. */
+export interface RunEntry {
+  readonly run: string;
+  readonly steps: number;
+  readonly firstStep: number;
+  readonly lastStep: number;
+  readonly layers: number;
+  readonly probeDigest: string | null;
+  readonly probeCount: number | null;
+  readonly lossTag: string | null;
+  readonly onset: number | null;
+  readonly warnings: readonly string[];
+}
+
+export interface Index {
+  readonly version: string;
+  /** TensorBoard is still reading the log directory. */
+  readonly loading: boolean;
+  readonly runs: readonly RunEntry[];
+  readonly warnings: readonly string[];
+}
+
+/** The shown probes of a run. */
+export interface Probes {
+  readonly run: string;
+  readonly digest: string;
+  readonly count: number;
+  readonly kind: "image" | "series" | "none";
+  readonly indices: readonly number[];
+  readonly items: readonly (string | readonly number[])[];
+}
+
+/** One of the user's own losses, lined up with our epochs. */
+export interface Losses {
+  readonly run: string;
+  readonly tag: string;
+  readonly sigma: number;
+  readonly alignedBy: string;
+  readonly epochs: readonly number[];
+  readonly values: readonly (number | null)[];
+  readonly smoothed: readonly (number | null)[];
+  readonly onset: { readonly epoch: number; readonly loss: number } | null;
+}
+
+export interface LossTags {
+  readonly run: string;
+  readonly tags: readonly string[];
+  readonly guess: string | null;
+}
+
+/** Pairs of filters by Pearson coefficient, [steps, 201]; bins centred on -1.00 … 1.00. */
+export interface Correlations {
+  readonly run: string;
+  readonly layer: string;
+  readonly steps: Int32Array;
+  readonly counts: Int32Array;
+}
+
+export const BINS = 201;
+
+/** "61 of 61 epochs": how much of what the run has is shown. */
+export function epochsText(shown: number, entry: RunEntry): string {
+  return `${shown} of ${count(entry.steps, "epoch")}`;
+}
+
+/** What makes runs not comparable, or null. */
+export function probesDiffer(entries: readonly RunEntry[]): string | null {
+  const digests = new Set(entries.map((entry) => entry.probeDigest).filter((d) => d !== null));
+  if (digests.size < 2) return null;
+  return (
+    "These runs were measured on different probe sets: their entropies are not comparable " +
+    "number by number."
+  );
+}

@@ -1,0 +1,56 @@
+/** A number for people: three significant places after the point below 1, fewer above; – for none. */
+export function format(value: number, signed = false): string {
+  if (!Number.isFinite(value)) return "–";
+  const size = Math.abs(value);
+  const text =
+    size !== 0 && (size < 0.0005 || size >= 1e6) ? value.toExponential(2) : places(value);
+  const sign = signed && value > 0 && Number(text) !== 0 ? "+" : "";
+  return sign + minus(Number(text) === 0 ? text.replace("-", "") : text);
+}
+
+function places(value: number): string {
+  const size = Math.abs(value);
+  if (size >= 1000) return value.toFixed(0);
+  return value.toFixed(size >= 100 ? 1 : size >= 10 ? 2 : 3);
+}
+
+/** With a true minus sign, as wide as a plus. */
+export function minus(text: string): string {
+  return text.replace("-", "−");
+}
+
+/** An epoch for people. */
+export function epochText(epoch: number): string {
+  return minus(String(epoch));
+}
+
+/** An epoch in a sentence. */
+export function epochPhrase(epoch: number): string {
+  return epoch < 0 ? "before training" : `epoch ${epoch}`;
+}
+
+/** A share in per cent. */
+export function percent(share: number): string {
+  const value = share * 100;
+  return `${value > 0 && value < 1 ? value.toFixed(1) : value.toFixed(0)}%`;
+}
+
+/** A long name cut in its middle: a layer's end tells more than its beginning. */
+export function shorten(name: string, limit = 28): string {
+  const letters = [...name];
+  if (letters.length <= limit) return name;
+  const head = Math.floor((limit - 1) / 3);
+  const tail = limit - 1 - head;
+  return letters.slice(0, head).join("") + "…" + letters.slice(letters.length - tail).join("");
+}
+
+/** "1 epoch", "2 epochs". */
+export function count(number: number, noun: string): string {
+  return `${number} ${noun}${number === 1 ? "" : "s"}`;
+}
+
+/** "a, b and c". */
+export function listed(parts: readonly string[]): string {
+  if (parts.length < 2) return parts.join("");
+  return `${parts.slice(0, -1).join(", ")} and ${parts[parts.length - 1] ?? ""}`;
+}

@@ -1,0 +1,235 @@
+import type { ReadonlySignal } from "@preact/signals";
+import { batch, computed, signal } from "@preact/signals";
+import { createContext } from "preact";
+import { useContext } from "preact/hooks";
+import * as address from "./address";
+import type { Provider } from "./api/provider";
+import type { Loaded } from "./api/resources";
+import { Resources } from "./api/resources";
+import type { Range } from "./data/epochs";
+import { nearest, stepBy, union } from "./data/epochs";
+import type { LayerMaps, Probe } from "./data/maps";
+import { farthest, moved } from "./data/movement";
+import type { Correlations, Index, Losses, LossTags, Probes, RunEntry } from "./data/runs";
+import { RELATIVE_ENTROPY, series } from "./data/statistics";
+import type { LayerTable } from "./data/table";
+import { layerNames } from "./data/table";
+
+const FIRST_RUNS = 4; // shown where nobody chose: more are chosen by hand
+
+/** The view: everything that stands in the address. */
+function viewFields() {
+  return {
+    runs: address.names(),
+    layer: address.text(),
+    epoch: address.whole(),
+    zoom: address.range(),
+    statistic: address.text(),
+    mode: address.choice(["value", "change", "difference"]),
+    reference: address.text(),
+    colours: address.choice(["fixed", "shared", "layer"]),
+    probe: address.text(),
+    maps: address.names(),
+    mapColours: address.choice(["fixed", "shared", "layer"]),
+    opacity: address.real(1, 0, 1),
+    curve: address.text(),
+    curveLayers: address.names(),
+    band: address.flag(false),
+    loss: address.text(),
+    sigma: address.real(2, 0, 100),
+    frequency: address.choice(["log", "linear"]),
+    sort: address.text(),
+    closed: address.names(),
+  };
+}
+
+export type View = ReturnType<typeof viewFields>;
+
+/** The state of the page: the view, what was loaded, and what follows from both. */
+export class State {
+  readonly fields: View = viewFields();
+  readonly resources = new Resources();
+  readonly dark = signal(false);
+  readonly playing = signal(false);
+  /** The last poll found no server. */
+  readonly lost = signal<string | null>(null);
+
+  readonly index: ReadonlySignal<Loaded<Index>>;
+
+  constructor(private readonly provider: Provider) {
+    this.index = this.resources.get("index", (signal) => provider.index(signal));
+  }
+
+  /** All runs that have our data. */
+  readonly entries: ReadonlySignal<readonly RunEntry[]> = computed(
+    () => this.index.value.value?.runs ?? [],
+  );
+
+  /** The chosen runs, in the index's order. */
+  readonly chosen: ReadonlySignal<readonly RunEntry[]> = computed(() => {
+    const wanted = this.fields.runs.cell.value;
+    const entries = this.entries.value;
+    return wanted
+      ? entries.filter(({ run }) => wanted.includes(run))
+      : entries.slice(0, FIRST_RUNS);
+  });
+
+  /** The tables of the chosen runs that have arrived. */
+  readonly tables: ReadonlySignal<readonly LayerTable[]> = computed(() =>
+    this.chosen.value
+      .map(({ run }) => this.table(run).value.value)
+      .filter((table) => table !== null),
+  );
+
+  readonly steps = computed(() => union(this.tables.value.map((table) => table.steps)));
+
+  /** All epochs of the chosen runs. */
+  readonly fullRange: ReadonlySignal<Range> = computed(() => {
+    const steps = this.steps.value;
+    return [steps[0] ?? 0, steps[steps.length - 1] ?? 0];
+  });
+
+  /** The epochs in view. */
+  readonly range: ReadonlySignal<Range> = computed(() => {
+    const [first, last] = this.fullRange.value;
+    const zoom = this.fields.zoom.cell.value;
+    if (!zoom || zoom[0] >= last || zoom[1] <= first) return [first, last];
+    return [Math.max(first, Math.round(zoom[0])), Math.min(last, Math.round(zoom[1]))];
+  });
+
+  /** The epoch that all views show; the newest one while nobody has moved it. */
+  readonly cursor = computed(() => {
+    const steps = this.steps.value;
+    const wanted = this.fields.epoch.cell.value;
+    const last = steps[steps.length - 1] ?? 0;
+    return wanted === null ? last : (steps[nearest(steps, wanted)] ?? wanted);
+  });
+
+  /** Names of the layers of all chosen runs, in graph order. */
+  readonly layers = computed(() => layerNames(this.tables.value));
+
+  /** The chosen layer; the one that moved farthest while nobody chose. */
+  readonly layer: ReadonlySignal<string | null> = computed(() => {
+    const layers = this.layers.value;
+    const wanted = this.fields.layer.cell.value;
+    if (wanted !== null && layers.includes(wanted)) return wanted;
+    const movements = layers.map((name) => this.largestMove(name));
+    return layers[farthest(movements, 1, 0)[0] ?? 0] ?? null;
+  });
+
+  readonly probe: ReadonlySignal<Probe> = computed(() => {
+    const wanted = this.fields.probe.cell.value;
+    if (wanted === "mean") return "mean";
+    if (wanted !== null && /^\d{1,9}$/.test(wanted)) return Number(wanted);
+    const first = this.mapRuns.value[0];
+    const probes = first === undefined ? null : this.probes(first).value.value;
+    return probes ? (probes.indices[0] ?? "mean") : "mean";
+  });
+
+  /** The one or two runs whose maps are shown. */
+  readonly mapRuns: ReadonlySignal<readonly string[]> = computed(() => {
+    const chosen = this.chosen.value.map(({ run }) => run);
+    const wanted = (this.fields.maps.cell.value ?? []).filter((run) => chosen.includes(run));
+    return wanted.length ? wanted.slice(0, 2) : chosen.slice(0, 2);
+  });
+
+  table(run: string): ReadonlySignal<Loaded<LayerTable>> {
+    const load = (signal: AbortSignal): Promise<LayerTable> => this.provider.layers(run, signal);
+    return this.resources.get(`layers ${run}`, load, (table) => table.values.byteLength);
+  }
+
+  maps(run: string, layer: string, probe: Probe): ReadonlySignal<Loaded<LayerMaps>> {
+    const key = `maps ${JSON.stringify([run, layer, probe])}`;
+    const load = (signal: AbortSignal): Promise<LayerMaps> =>
+      this.provider.maps(run, layer, probe, signal);
+    return this.resources.get(key, load, ({ codes }) => codes.byteLength);
+  }
+
+  probes(run: string): ReadonlySignal<Loaded<Probes>> {
+    return this.resources.get(`probes ${run}`, (signal) => this.provider.probes(run, signal));
+  }
+
+  correlation(run: string, layer: string): ReadonlySignal<Loaded<Correlations>> {
+    const key = `correlation ${JSON.stringify([run, layer])}`;
+    const load = (signal: AbortSignal): Promise<Correlations> =>
+      this.provider.correlation(run, layer, signal);
+    return this.resources.get(key, load, ({ counts }) => counts.byteLength);
+  }
+
+  lossTags(run: string): ReadonlySignal<Loaded<LossTags>> {
+    return this.resources.get(`tags ${run}`, (signal) => this.provider.lossTags(run, signal));
+  }
+
+  losses(run: string, tag: string, sigma: number): ReadonlySignal<Loaded<Losses>> {
+    const key = `losses ${JSON.stringify([run, tag, sigma])}`;
+    return this.resources.get(key, (signal) => this.provider.losses(run, tag, sigma, signal));
+  }
+
+  /** Position of a run among the chosen ones: its dash and its colour. */
+  strokeIndex(run: string): number {
+    return Math.max(
+      0,
+      this.chosen.value.findIndex((entry) => entry.run === run),
+    );
+  }
+
+  select(layer: string | null, epoch: number | null = null): void {
+    batch(() => {
+      if (layer !== null) this.fields.layer.cell.value = layer;
+      if (epoch !== null) this.moveTo(epoch);
+    });
+  }
+
+  /** Puts the cursor on an epoch; on the newest one it follows a live run. */
+  moveTo(epoch: number): void {
+    const last = this.fullRange.peek()[1];
+    this.fields.epoch.cell.value = epoch >= last ? null : epoch;
+  }
+
+  moveCursor(by: number): void {
+    this.moveTo(stepBy(this.steps.peek(), this.cursor.peek(), by));
+  }
+
+  moveLayer(by: number): void {
+    const layers = this.layers.peek();
+    const at = layers.indexOf(this.layer.peek() ?? "") + by;
+    this.select(layers[Math.max(0, Math.min(layers.length - 1, at))] ?? null);
+  }
+
+  toggleRun(run: string): void {
+    const chosen = this.chosen.peek().map((entry) => entry.run);
+    this.fields.runs.cell.value = chosen.includes(run)
+      ? chosen.filter((name) => name !== run)
+      : [...chosen, run];
+  }
+
+  /** Asks whether anything changed, and loads anew what is looked at if so. */
+  async poll(): Promise<void> {
+    try {
+      const version = await this.provider.version(AbortSignal.timeout(20_000));
+      const known = this.index.peek().value?.version;
+      if (version !== known || this.lost.peek() !== null) this.resources.refresh();
+      this.lost.value = null;
+    } catch (error) {
+      this.lost.value = error instanceof Error ? error.message : String(error);
+    }
+  }
+
+  private largestMove(layer: string): number {
+    const moves = this.tables.value.map((table) => {
+      const at = table.layers.findIndex(({ name }) => name === layer);
+      return Math.abs(moved(series(table, at, RELATIVE_ENTROPY)));
+    });
+    return Math.max(0, ...moves.filter(Number.isFinite));
+  }
+}
+
+const StateContext = createContext<State | null>(null);
+export const StateProvider = StateContext.Provider;
+
+/** The state of the page around a view. */
+export function useAppState(): State {
+  const state = useContext(StateContext);
+  if (!state) throw new Error("a view stands outside of the page's state");
+  return state;
+}

@@ -1,0 +1,92 @@
+import { useEffect } from "preact/hooks";
+import { nearest } from "../data/epochs";
+import { epochPhrase, shorten } from "../data/text";
+import { useAppState } from "../state";
+
+const FRAME = 120; // milliseconds an epoch while playing
+
+/** The one epoch cursor and the one layer that all views share. */
+export function CursorBar() {
+  const state = useAppState();
+  const steps = state.steps.value;
+  const at = nearest(steps, state.cursor.value);
+  const last = steps.length - 1;
+  return (
+    <div class="cursor-bar" role="group" aria-label="Epoch and layer">
+      <PlayButton />
+      <input
+        class="slider"
+        type="range"
+        aria-label="Epoch"
+        aria-valuetext={epochPhrase(state.cursor.value)}
+        min={0}
+        max={Math.max(0, last)}
+        value={at}
+        onInput={(event) => {
+          state.moveTo(steps[Number(event.currentTarget.value)] ?? 0);
+        }}
+      />
+      <output class="epoch" aria-label="Epoch at the cursor">
+        {epochPhrase(state.cursor.value)}
+        {state.fields.epoch.cell.value === null && <span class="muted"> · newest</span>}
+      </output>
+      <LayerSelect />
+      {state.fields.zoom.cell.value && (
+        <button
+          type="button"
+          onClick={() => {
+            state.fields.zoom.cell.value = null;
+          }}
+        >
+          All epochs
+        </button>
+      )}
+    </div>
+  );
+}
+
+function LayerSelect() {
+  const state = useAppState();
+  return (
+    <label class="field">
+      <span>Layer</span>
+      <select
+        value={state.layer.value ?? ""}
+        onChange={(event) => {
+          state.select(event.currentTarget.value);
+        }}
+      >
+        {state.layers.value.map((name) => (
+          <option key={name} value={name}>
+            {shorten(name, 48)}
+          </option>
+        ))}
+      </select>
+    </label>
+  );
+}
+
+function PlayButton() {
+  const state = useAppState();
+  const playing = state.playing.value;
+  useEffect(() => {
+    if (!playing) return;
+    const timer = window.setInterval(() => {
+      if (state.cursor.peek() >= state.fullRange.peek()[1]) state.playing.value = false;
+      else state.moveCursor(1);
+    }, FRAME);
+    return () => {
+      window.clearInterval(timer);
+    };
+  }, [playing, state]);
+  const toggle = (): void => {
+    const [first, last] = state.fullRange.peek();
+    if (!playing && state.cursor.peek() >= last) state.moveTo(first);
+    state.playing.value = !playing;
+  };
+  return (
+    <button type="button" class="play" aria-pressed={playing} title="Space" onClick={toggle}>
+      {playing ? "Pause" : "Play"}
+    </button>
+  );
+}

@@ -1,0 +1,187 @@
+import { useMemo } from "preact/hooks";
+import { union } from "../data/epochs";
+import { farthest, moved } from "../data/movement";
+import { RELATIVE_ENTROPY, STATISTICS, series, statisticOf } from "../data/statistics";
+import type { Statistic } from "../data/statistics";
+import type { LayerTable } from "../data/table";
+import { layerIndex } from "../data/table";
+import { epochText, shorten } from "../data/text";
+import { COLOURS, dashOf, strokeOf } from "../scale/strokes";
+import type { State } from "../state";
+import { useAppState } from "../state";
+import type { Line, Mark, PlotData } from "./Plot";
+import { Plot } from "./Plot";
+import { RunStroke } from "./RunBar";
+import { Section, Select } from "./Section";
+
+/** One statistic over epochs: a colour a layer, a dash a run. */
+export function Curves() {
+  const state = useAppState();
+  const { fields } = state;
+  const statistic = statisticOf(fields.curve.cell.value ?? RELATIVE_ENTROPY.id);
+  const shown = useShownLayers();
+  const data = usePlotData(statistic, shown);
+  return (
+    <Section
+      id="curves"
+      title="Curves"
+      hint="Colour: layer. Dash: run. Drag to zoom, double click for all epochs."
+      controls={
+        <Select
+          label="Statistic"
+          value={statistic.id}
+          options={STATISTICS.map((s) => [s.id, s.title] as const)}
+          onChange={(id) => (fields.curve.cell.value = id)}
+        />
+      }
+    >
+      <div class="curves">
+        <figure>
+          <figcaption class="muted">
+            {statistic.title} [{statistic.unit}] over epochs
+          </figcaption>
+          <Plot data={data} label={`${statistic.title} of ${shown.length} layers over epochs`} />
+        </figure>
+        <LayerKey shown={shown} />
+      </div>
+    </Section>
+  );
+}
+
+/** The layers whose curves are drawn: chosen, or all if they are few, or those that moved most. */
+function useShownLayers(): readonly string[] {
+  const state = useAppState();
+  const layers = state.layers.value;
+  const wanted = state.fields.curveLayers.cell.value;
+  const tables = state.tables.value;
+  const chosen = state.layer.value;
+  return useMemo(() => {
+    if (wanted) return layers.filter((name) => wanted.includes(name));
+    if (layers.length <= COLOURS) return layers;
+    const moves = layers.map((name) => Math.max(0, ...tables.map((t) => size(t, name))));
+    const most = new Set(farthest(moves, COLOURS - 2, 0).map((at) => layers[at]));
+    return layers.filter((name) => most.has(name) || name === chosen);
+  }, [layers, wanted, tables, chosen]);
+}
+
+function size(table: LayerTable, name: string): number {
+  const move = Math.abs(moved(series(table, layerIndex(table, name), RELATIVE_ENTROPY)));
+  return Number.isFinite(move) ? move : 0;
+}
+
+function usePlotData(statistic: Statistic, shown: readonly string[]): PlotData {
+  const state = useAppState();
+  const tables = state.tables.value;
+  const dark = state.dark.value;
+  const range = state.range.value;
+  const chosen = state.layer.value;
+  const entries = state.chosen.value;
+  return useMemo(() => {
+    const epochs = union(tables.map((table) => table.steps));
+    const at = new Map(epochs.map((epoch, index) => [epoch, index]));
+    const lines = tables.flatMap((table) =>
+      shown.map((name, index): Line => {
+        const values = new Array<number | null | undefined>(epochs.length).fill(undefined);
+        series(table, layerIndex(table, name), statistic).forEach((value, step) => {
+          values[at.get(table.steps[step] ?? 0) ?? 0] = Number.isFinite(value) ? value : null;
+        });
+        return {
+          label: `${shorten(name, 40)}, ${shorten(table.run, 40)}`,
+          values,
+          stroke: strokeOf(index, dark),
+          width: name === chosen ? 2.5 : 1.25,
+          dash: dashOf(state.strokeIndex(table.run)),
+          onClick: () => {
+            state.select(name);
+          },
+        };
+      }),
+    );
+    const logarithmic =
+      statistic.logarithmic && lines.every(({ values }) => values.every(positive));
+    const marks = onsetMarks(state, dark);
+    return {
+      epochs,
+      lines,
+      bands: [],
+      marks,
+      range,
+      logarithmic,
+      values: statistic.range && padded(statistic.range),
+      dark,
+    };
+  }, [tables, shown, statistic, dark, range, chosen, entries, state]);
+}
+
+function padded([lo, hi]: readonly [number, number]): [number, number] {
+  const pad = (hi - lo) * 0.02;
+  return [lo - pad, hi + pad];
+}
+
+function positive(value: number | null | undefined): boolean {
+  return value === null || value === undefined || value > 0;
+}
+
+/** Where each run's validation loss turned, in the run's own dash. */
+export function onsetMarks(state: State, dark: boolean): Mark[] {
+  return state.chosen.value.flatMap(({ run, onset }) => {
+    if (onset === null) return [];
+    const index = state.strokeIndex(run);
+    const dash = index === 0 ? [] : dashOf(index);
+    const label = `onset ${epochText(onset)}, ${shorten(run, 24)}`;
+    return [{ epoch: onset, stroke: dark ? "#e8eaed" : "#202124", dash, label }];
+  });
+}
+
+/** Which colour is which layer; which layers are drawn. */
+function LayerKey({ shown }: { readonly shown: readonly string[] }) {
+  const state = useAppState();
+  const { curveLayers } = state.fields;
+  const layers = state.layers.value;
+  const toggle = (name: string): void => {
+    curveLayers.cell.value = shown.includes(name)
+      ? shown.filter((other) => other !== name)
+      : layers.filter((other) => other === name || shown.includes(other));
+  };
+  return (
+    <div class="key">
+      <ul aria-label="Layers drawn">
+        {layers.map((name) => {
+          const at = shown.indexOf(name);
+          const colour = at < 0 ? "transparent" : strokeOf(at, state.dark.value);
+          return (
+            <li key={name} class={name === state.layer.value ? "selected" : ""}>
+              <input
+                type="checkbox"
+                checked={at >= 0}
+                aria-label={`Draw ${shorten(name, 80)}`}
+                onChange={() => {
+                  toggle(name);
+                }}
+              />
+              <i class="swatch" style={{ background: colour }} aria-hidden="true" />
+              <button
+                type="button"
+                tabIndex={-1}
+                title={shorten(name, 300)}
+                onClick={() => {
+                  state.select(name);
+                }}
+              >
+                <bdi>{shorten(name, 24)}</bdi>
+              </button>
+            </li>
+          );
+        })}
+      </ul>
+      <ul aria-label="Dash of each run">
+        {state.chosen.value.map(({ run }) => (
+          <li key={run}>
+            <RunStroke run={run} neutral />
+            <bdi title={shorten(run, 300)}>{shorten(run, 24)}</bdi>
+          </li>
+        ))}
+      </ul>
+    </div>
+  );
+}

@@ -1,0 +1,63 @@
+import type { ComponentChildren } from "preact";
+import { useAppState } from "../state";
+
+/** A view with its heading, its controls, and a button that folds it. */
+export function Section(props: {
+  readonly id: string;
+  readonly title: string;
+  readonly hint: string;
+  readonly controls?: ComponentChildren;
+  readonly children: ComponentChildren;
+}) {
+  const { closed } = useAppState().fields;
+  const folded = (closed.cell.value ?? []).includes(props.id);
+  const fold = (): void => {
+    const others = (closed.cell.value ?? []).filter((id) => id !== props.id);
+    const next = folded ? others : [...others, props.id];
+    closed.cell.value = next.length ? next : null;
+  };
+  return (
+    <section id={props.id} aria-labelledby={`${props.id}-title`}>
+      <header>
+        <h2 id={`${props.id}-title`}>
+          <button type="button" class="fold" aria-expanded={!folded} onClick={fold}>
+            <i aria-hidden="true">{folded ? "▸" : "▾"}</i>
+            {props.title}
+          </button>
+        </h2>
+        <p class="muted hint">{props.hint}</p>
+        {!folded && <div class="controls">{props.controls}</div>}
+      </header>
+      {!folded && props.children}
+    </section>
+  );
+}
+
+/** A labelled choice among few. */
+export function Select<T extends string>(props: {
+  readonly label: string;
+  readonly value: T;
+  readonly options: readonly (readonly [T, string])[];
+  readonly onChange: (value: T) => void;
+  readonly disabled?: boolean;
+}) {
+  return (
+    <label class="field">
+      <span>{props.label}</span>
+      <select
+        value={props.value}
+        disabled={props.disabled}
+        onChange={(event) => {
+          const chosen = props.options.find(([value]) => value === event.currentTarget.value);
+          if (chosen) props.onChange(chosen[0]);
+        }}
+      >
+        {props.options.map(([value, title]) => (
+          <option key={value} value={value}>
+            {title}
+          </option>
+        ))}
+      </select>
+    </label>
+  );
+}

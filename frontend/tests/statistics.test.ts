@@ -1,0 +1,138 @@
+import { describe, expect, it } from "vitest";
+import { twin } from "../src/api/twin";
+import { caveats } from "../src/data/caveats";
+import { farthest, median, moved } from "../src/data/movement";
+import {
+  RELATIVE_ENTROPY,
+  change,
+  extent,
+  grid,
+  series,
+  statisticAt,
+  statisticOf,
+} from "../src/data/statistics";
+import type { LayerTable } from "../src/data/table";
+import { layerIndex, layerNames, valueAt } from "../src/data/table";
+
+const never = new AbortController().signal;
+const vanilla = await twin().layers("vanillaNet-s", never);
+const regularised = await twin().layers("sr2Net-s", never);
+
+describe("statistics", () => {
+  it("divide entropy by ln D, and know nothing of one channel", () => {
+    const [conv1] = vanilla.layers;
+    if (!conv1) throw new Error("no layer");
+    expect(RELATIVE_ENTROPY.of(Math.log(16), conv1)).toBeCloseTo(1, 12);
+    expect(RELATIVE_ENTROPY.of(0, { ...conv1, channels: 1 })).toBeNaN();
+  });
+
+  it("are the same at one step and in a series", () => {
+    const fc1 = layerIndex(vanilla, "fc1");
+    const all = series(vanilla, fc1, RELATIVE_ENTROPY);
+    expect(statisticAt(vanilla, 20, fc1, RELATIVE_ENTROPY)).toBe(all[20]);
+  });
+
+  it("are NaN where there is no such layer, step or column", () => {
+    expect(statisticAt(vanilla, 0, -1, RELATIVE_ENTROPY)).toBeNaN();
+    expect(valueAt(vanilla, 0, 0, -1)).toBeNaN();
+    expect(valueAt(vanilla, 9999, 0, 0)).toBeNaN();
+    expect([...series(vanilla, 99, RELATIVE_ENTROPY)].every(Number.isNaN)).toBe(true);
+  });
+
+  it("fall back to relative entropy for a name from an old address", () => {
+    expect(statisticOf("no such")).toBe(RELATIVE_ENTROPY);
+  });
+
+  it("count doublings where they span orders of magnitude", () => {
+    expect(change(8, 1, statisticOf("rms"))).toBe(3);
+    expect(change(0.5, 0.9, RELATIVE_ENTROPY)).toBeCloseTo(-0.4, 12);
+  });
+});
+
+describe("grid", () => {
+  it("starts at 0 where it shows the change", () => {
+    for (const row of grid(vanilla, RELATIVE_ENTROPY, "change")) expect(row[0]).toBe(0);
+  });
+
+  it("is 0 everywhere for the difference of a run from itself", () => {
+    const rows = grid(vanilla, RELATIVE_ENTROPY, "difference", vanilla);
+    expect(extent(rows)).toEqual([0, 0]);
+  });
+
+  it("matches layers by name and steps by epoch", () => {
+    const shifted: LayerTable = {
+      ...regularised,
+      layers: regularised.layers.filter(({ name }) => name !== "conv2"),
+      steps: regularised.steps.map((step) => step + 1),
+    };
+    const rows = grid(vanilla, RELATIVE_ENTROPY, "difference", shifted);
+    expect([...(rows[1] ?? [])].every(Number.isNaN)).toBe(true);
+    expect(rows[0]?.[0]).toBeNaN(); // nobody measured the other run at epoch -1
+    expect(rows[0]?.[5]).toBeCloseTo(
+      statisticAt(vanilla, 5, 0, RELATIVE_ENTROPY) - statisticAt(shifted, 4, 0, RELATIVE_ENTROPY),
+      12,
+    );
+  });
+});
+
+it("layers of several runs keep the order of the graph", () => {
+  const other: LayerTable = {
+    ...vanilla,
+    layers: ["conv1", "extra", "conv4", "fc2"].map((name) => ({ ...vanilla.layers[0]!, name })),
+  };
+  const names = layerNames([vanilla, other]);
+  expect(names).toEqual(["conv1", "extra", "conv2", "conv3", "conv4", "fc2", "fc1"]);
+});
+
+describe("movement", () => {
+  it("is the median of the last ten less the first", () => {
+    const values = Float64Array.from([1, 9, 9, 9, 9, 9, 0, 0, 0, 0, 0, 0, 100]);
+    expect(moved(values)).toBe(-1);
+    expect(moved(values, 1)).toBe(0);
+  });
+
+  it("leaves out what was not measured", () => {
+    expect(median([NaN, 1, 3, NaN])).toBe(2);
+    expect(median([])).toBeNaN();
+  });
+
+  it("names only what moved noticeably, the farthest first", () => {
+    expect(farthest([0.01, -0.5, NaN, 0.3, 0.2, 0.4])).toEqual([1, 5, 3]);
+  });
+});
+
+describe("caveats", () => {
+  it("say that entropy fell by scale alone, at the layer concerned", () => {
+    const found = caveats(vanilla).filter(({ layer }) => layer === "conv4");
+    expect(found).toHaveLength(1);
+    expect(found[0]?.text).toMatch(/^Entropy fell by 0\.\d+ but scale-free entropy did not/);
+    expect(found[0]?.text).toContain("RMS grew 15-fold");
+  });
+
+  it("are silent on a run that is well", () => {
+    expect(caveats(regularised)).toEqual([]);
+  });
+
+  it("tell of dead channels, NaN, folded batch normalisation and single channels", () => {
+    const values = regularised.values.slice();
+    const width = regularised.columns.length;
+    const last = (regularised.steps.length - 1) * regularised.layers.length * width;
+    values[last + 7] = 0.4;
+    values[last + 9] = 0.001;
+    const layers = regularised.layers.map((layer, i) => ({
+      ...layer,
+      batchNormFolded: i === 1,
+      channels: i === 2 ? 1 : layer.channels,
+    }));
+    const texts = caveats({ ...regularised, values, layers }).map(({ layer, text }) => [
+      layer,
+      text,
+    ]);
+    expect(texts).toEqual([
+      ["conv1", expect.stringContaining("40% of its channels are dead")],
+      ["conv1", expect.stringContaining("0.1% of its positions hold NaN")],
+      ["conv2", expect.stringContaining("folded")],
+      ["conv3", expect.stringContaining("one channel")],
+    ]);
+  });
+});

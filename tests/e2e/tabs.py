@@ -1,0 +1,138 @@
+"""A real TensorBoard, a real browser, and the Sparsity tab in it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+from playwright.sync_api import Browser, Frame, Page
+
+T = TypeVar("T")
+
+LOADERS = {"rust": "true", "python": "false"}
+WAIT = 60  # seconds: two cores, and TensorBoard imports much
+
+
+class Board:
+    """A TensorBoard process on a free port."""
+
+    def __init__(self, logdir: Path, loader: str = "rust", *flags: str) -> None:
+        command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(logdir), "--port=0"]
+        options = [f"--load_fast={LOADERS[loader]}", "--reload_interval=1", *flags]
+        self._process = subprocess.Popen(
+            [*command, *options], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        )
+        self.log: list[str] = []
+        threading.Thread(target=self._read_log, daemon=True).start()
+        self.address = wait_until(self._find_address).rstrip("/")
+
+    def _read_log(self) -> None:
+        assert self._process.stderr is not None
+        self.log.extend(iter(self._process.stderr.readline, ""))
+
+    def _find_address(self) -> str | None:
+        found = re.search(r"http://\S+?:\d+/\S*", "".join(self.log))
+        assert found or self._process.poll() is None, "".join(self.log)
+        return found[0] if found else None
+
+    def json(self, route: str) -> Any:
+        """An answer of the plugin."""
+        with urllib.request.urlopen(f"{self.address}/data/plugin/sparsity/{route}") as answer:
+            return json.load(answer)
+
+    def wait_for(self, **steps: int) -> None:
+        """Wait until these runs have so many steps."""
+        wait_until(lambda: self._steps().items() >= steps.items())
+
+    def _steps(self) -> dict[str, int]:
+        return {entry["run"]: entry["steps"] for entry in self.json("index")["runs"]}
+
+    def close(self) -> None:
+        """End the process."""
+        self._process.terminate()
+        try:
+            self._process.wait(timeout=20)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        if self._process.stderr is not None:
+            self._process.stderr.close()
+
+
+def wait_until(look: Callable[[], T | None]) -> T:
+    """What `look` finds, as soon as it finds something."""
+    end = time.monotonic() + WAIT
+    while not (found := look()):
+        assert time.monotonic() < end, f"nothing was found within {WAIT} s"
+        time.sleep(0.1)
+    return found
+
+
+@contextlib.contextmanager
+def serving(logdir: Path, loader: str = "rust", *flags: str) -> Iterator[Board]:
+    """A TensorBoard on this log directory."""
+    board = Board(logdir, loader, *flags)
+    try:
+        yield board
+    finally:
+        board.close()
+
+
+class Tab:
+    """The Sparsity tab in a browser."""
+
+    def __init__(self, page: Page, board: Board, **view: str) -> None:
+        self.page = page
+        self.problems: list[str] = []
+        page.on("pageerror", lambda error: self.problems.append(str(error)))
+        page.on("console", self._note)
+        parameters = "".join(f"&p.sparsity.{name}={quote(value)}" for name, value in view.items())
+        page.goto(f"{board.address}/#sparsity{parameters}")
+
+    def _note(self, message: Any) -> None:
+        # Anything that the content policy blocks is reported here, too.
+        if message.type == "error" and "plugin/sparsity" in str(message.location):
+            self.problems.append(message.text)
+
+    @property
+    def frame(self) -> Frame:
+        """Our page, inside TensorBoard's."""
+        iframe = self.page.wait_for_selector("iframe[src*='name=sparsity']")
+        assert iframe is not None
+        frame = iframe.content_frame()
+        assert frame is not None
+        return frame
+
+    def parameter(self, name: str) -> str | None:
+        """A parameter of the view, from the address bar."""
+        script = "name => new URLSearchParams(location.hash.slice(1)).get('p.sparsity.' + name)"
+        return self.page.evaluate(script, name)
+
+    def shown(self, run: str, statistic: str) -> str:
+        """A statistic of the chosen layer at the cursor, as the table of values shows it."""
+        table = self.frame.get_by_role("table", name="Values of the chosen layer at the cursor")
+        row = table.get_by_role("row").filter(has=self.frame.get_by_role("rowheader", name=run))
+        return row.locator(f"[data-statistic={statistic}]").inner_text()
+
+
+@contextlib.contextmanager
+def opened(browser: Browser, board: Board, **view: str) -> Iterator[Tab]:
+    """The tab in a fresh window; anything it reports as an error fails the test."""
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    page.set_default_timeout(1000 * WAIT / 2)
+    tab = Tab(page, board, **view)
+    try:
+        yield tab
+    finally:
+        page.close()
+    assert tab.problems == []

@@ -1,0 +1,158 @@
+"""The tab in a real TensorBoard: what it shows is what the event files hold."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, expect
+from tests.e2e.synthetic import SMALL, Plan, write_run
+from tests.e2e.tabs import Board, opened, serving, wait_until
+
+from sparsight.reader import read_run
+from sparsight.writer import RunWriter
+
+pytestmark = pytest.mark.browser
+
+RUNS = ("vanillaNet-s", "sr2Net-s")
+
+
+def expected(logdir: Path, run: str, epoch: int, layer: str, column: str) -> float:
+    """A value as the event file holds it."""
+    return read_run(logdir / run).tables[epoch].value(layer, column)
+
+
+def test_values_are_those_of_the_event_file(board: Board, logdir: Path, browser: Browser) -> None:
+    with opened(browser, board, layer="conv4", epoch="23") as tab:
+        for run in RUNS:
+            entropy = expected(logdir, run, 23, "conv4", "entropy")
+            assert float(tab.shown(run, "entropy")) == pytest.approx(entropy, abs=6e-4)
+            relative = float(tab.shown(run, "relative_entropy"))
+            assert relative == pytest.approx(entropy / math.log(32), abs=6e-4)
+            rms = expected(logdir, run, 23, "conv4", "rms")
+            assert float(tab.shown(run, "rms")) == pytest.approx(rms, abs=6e-4)
+        expect(tab.frame.get_by_text("62 of 62 epochs")).to_have_count(2)
+
+
+def test_pointing_at_the_overview_tells_the_value(
+    board: Board, logdir: Path, browser: Browser
+) -> None:
+    with opened(browser, board) as tab:
+        plot = tab.frame.get_by_role("img", name="Relative entropy of 5 layers").nth(1)
+        box = plot.bounding_box()
+        assert box is not None
+        # Epochs -1 to 60 are 62 columns; layers are 5 rows. The second panel is vanillaNet-s.
+        at = {"x": (40 + 1.5) / 62 * box["width"], "y": 2.5 / 5 * box["height"]}
+        plot.hover(position=at)
+        tip = tab.frame.get_by_role("tooltip")
+        value = expected(logdir, "vanillaNet-s", 40, "conv3", "entropy") / math.log(32)
+        expect(tip).to_contain_text("conv3, epoch 40")
+        expect(tip).to_contain_text(f"H / ln D {value:.3f}")
+        plot.click(position=at)
+        assert float(tab.shown("vanillaNet-s", "relative_entropy")) == pytest.approx(
+            value, abs=6e-4
+        )
+        wait_until(lambda: tab.parameter("epoch") == "40" and tab.parameter("layer") == "conv3")
+
+
+def test_pointing_at_a_map_tells_its_entropy(board: Board, logdir: Path, browser: Browser) -> None:
+    with opened(
+        browser, board, layer="conv3", epoch="30", probe="2", maps='["vanillaNet-s"]'
+    ) as tab:
+        large = tab.frame.get_by_role("img", name="Entropy map of conv3, epoch 30")
+        box = large.bounding_box()
+        assert box is not None
+        large.hover(position={"x": 9.5 / 16 * box["width"], "y": 4.5 / 16 * box["height"]})
+        maps = read_run(logdir / "vanillaNet-s").maps["conv3"][30]
+        value = float(maps.values()[maps.probe_ids.index(2)][4, 9])
+        tip = tab.frame.get_by_role("tooltip")
+        expect(tip).to_contain_text(f"H / ln D {value / math.log(32):.3f}, H {value:.3f} nats")
+        expect(tip).to_contain_text("row 4, column 9")
+
+
+def test_keys_move_the_cursor_and_the_layer(board: Board, browser: Browser) -> None:
+    with opened(browser, board, layer="conv1", epoch="10") as tab:
+        cursor = tab.frame.get_by_label("Epoch at the cursor")
+        expect(cursor).to_have_text("epoch 10")
+        tab.frame.get_by_role("heading", name="Overview").click()
+        tab.frame.get_by_role("heading", name="Overview").click()
+        tab.page.keyboard.press("ArrowRight")
+        expect(cursor).to_have_text("epoch 11")
+        tab.page.keyboard.press("ArrowDown")
+        wait_until(lambda: tab.parameter("layer") == "conv2")
+        tab.page.keyboard.press("Home")
+        expect(cursor).to_have_text("before training")
+
+
+def test_the_address_holds_the_view_and_leaves_the_rest_alone(
+    board: Board, browser: Browser
+) -> None:
+    with opened(browser, board) as tab:
+        expect(tab.frame.get_by_role("group", name="Overview of")).to_have_count(2)
+        tab.page.evaluate("location.hash = '#sparsity&smoothing=0.4&p.sparsity.epoch=7'")
+        expect(tab.frame.get_by_label("Epoch at the cursor")).to_have_text("epoch 7")
+        tab.frame.get_by_label("sr2Net-s").first.uncheck()
+        expect(tab.frame.get_by_role("group", name="Overview of")).to_have_count(1)
+        wait_until(lambda: tab.parameter("runs") == '["vanillaNet-s"]')
+        assert "smoothing=0.4" in tab.page.url
+        with_address = tab.page.url
+        tab.page.goto("about:blank")
+        tab.page.goto(with_address)
+        expect(tab.frame.get_by_role("group", name="Overview of")).to_have_count(1)
+        expect(tab.frame.get_by_label("Epoch at the cursor")).to_have_text("epoch 7")
+
+
+def test_caveats_stand_at_the_layer_concerned(board: Board, browser: Browser) -> None:
+    with opened(browser, board, layer="fc1") as tab:
+        note = tab.frame.get_by_text("Entropy fell by").first
+        expect(note).to_contain_text("scale-free entropy did not")
+        expect(note).to_contain_text("fc1")
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_follows_the_colours_of_tensorboard(logdir: Path, browser: Browser, dark: bool) -> None:
+    with serving(logdir) as board:
+        board.wait_for(**{"vanillaNet-s": 62, "sr2Net-s": 62})
+        page = browser.new_page(color_scheme="light")
+        page.goto(f"{board.address}/?darkMode={str(dark).lower()}#sparsity")
+        frame = page.frame_locator("iframe[src*='name=sparsity']")
+        expect(frame.get_by_role("heading", name="Overview")).to_be_visible()
+        background = "getComputedStyle(document.body).backgroundColor"
+        colour = "rgb(31, 32, 35)" if dark else "rgb(255, 255, 255)"
+        assert frame.locator("body").evaluate(f"() => {background}") == colour
+        page.close()
+
+
+@pytest.mark.parametrize("loader", ["rust", "python"])
+def test_an_empty_log_directory_says_how_to_write_a_run(
+    tmp_path: Path, browser: Browser, loader: str
+) -> None:
+    with serving(tmp_path, loader) as board, opened(browser, board) as tab:
+        expect(
+            tab.frame.get_by_role("heading", name="No run has Sparsight data yet")
+        ).to_be_visible()
+        expect(tab.frame.get_by_text("from sparsight_torch import Recorder")).to_be_visible()
+        expect(tab.frame.get_by_text("sparsight analyze checkpoints/*.onnx")).to_be_visible()
+        write_run(tmp_path / "first", Plan(layers=SMALL[-2:], epochs=2))
+        expect(tab.frame.get_by_role("group", name="Overview of first")).to_be_visible()
+
+
+def test_follows_a_live_run_and_keeps_the_cursor(tmp_path: Path, browser: Browser) -> None:
+    with RunWriter(tmp_path / "live") as writer:
+        write_run(tmp_path / "live", Plan(epochs=10), writer)
+        with serving(tmp_path) as board:
+            board.wait_for(live=12)
+            with opened(browser, board, epoch="4") as tab:
+                expect(tab.frame.get_by_text("12 of 12 epochs")).to_be_visible()
+                write_run(tmp_path / "live", Plan(epochs=13), writer, first=11)
+                expect(tab.frame.get_by_text("15 of 15 epochs")).to_be_visible()
+                expect(tab.frame.get_by_label("Epoch at the cursor")).to_have_text("epoch 4")
+
+
+def test_works_under_a_path_prefix(logdir: Path, browser: Browser) -> None:
+    with serving(logdir, "rust", "--path_prefix=/some/where") as board:
+        board.wait_for(**{"vanillaNet-s": 62, "sr2Net-s": 62})
+        with opened(browser, board, layer="conv1", epoch="0") as tab:
+            entropy = expected(logdir, "sr2Net-s", 0, "conv1", "entropy")
+            assert float(tab.shown("sr2Net-s", "entropy")) == pytest.approx(entropy, abs=6e-4)
