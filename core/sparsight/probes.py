@@ -178,7 +178,8 @@ def shown_probes(arrays: Sequence[NDArray[Any]], indices: Sequence[int]) -> Show
         raise ProbeError("the probe set is empty; at least one sample is needed")
     first = np.asarray(arrays[0])
     if indices and not 0 <= min(indices) <= max(indices) < len(first):
-        raise ProbeError(f"probe {max(indices)} was to be shown; there are {len(first)}, from 0")
+        wrong = next(index for index in indices if not 0 <= index < len(first))
+        raise ProbeError(f"probe {wrong} was to be shown; there are {len(first)}, from 0")
     kind, items = _items(first[list(indices)])
     return ShownProbes(probe_digest(arrays), len(first), tuple(indices), kind, items)
 
@@ -186,7 +187,7 @@ def shown_probes(arrays: Sequence[NDArray[Any]], indices: Sequence[int]) -> Show
 def _items(samples: NDArray[Any]) -> tuple[Literal["image", "series", "none"], tuple[bytes, ...]]:
     if samples.dtype.kind not in "buif":
         return "none", ()
-    values = samples.astype(np.float32)
+    values = samples.astype(np.float64)
     if values.ndim == 4 and values.shape[1] in (1, 3):
         values = np.moveaxis(values, 1, -1)
     if _is_picture(values.shape):
@@ -194,7 +195,8 @@ def _items(samples: NDArray[Any]) -> tuple[Literal["image", "series", "none"], t
     if values.ndim in (2, 3):
         series = values if values.ndim == 2 else values[:, 0]
         step = -(-series.shape[1] // _SERIES_LENGTH) or 1
-        return "series", tuple(row[::step].astype("<f4").tobytes() for row in series)
+        with np.errstate(over="ignore"):  # beyond float32 it is shown as infinite
+            return "series", tuple(row[::step].astype("<f4").tobytes() for row in series)
     return "none", ()
 
 
@@ -203,11 +205,12 @@ def _is_picture(shape: tuple[int, ...]) -> bool:
     return (len(shape) == 4 and shape[-1] in (1, 3)) or (len(shape) == 3 and min(shape[1:]) >= 8)
 
 
-def _grey_levels(values: NDArray[np.float32]) -> NDArray[np.uint8]:
+def _grey_levels(values: NDArray[np.float64]) -> NDArray[np.uint8]:
     finite = values[np.isfinite(values)]
-    lo, hi = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
-    scaled = (values - lo) * (255 / (hi - lo) if hi > lo else 0)
-    levels = np.nan_to_num(scaled, nan=0, posinf=255, neginf=0).clip(0, 255)
+    lo, hi = (finite.min(), finite.max()) if finite.size else (0.0, 0.0)
+    if not lo < hi:
+        return np.zeros(values.shape, np.uint8)
+    levels = np.interp(np.nan_to_num(values, nan=lo), [lo, hi], [0, 255])
     return np.asarray(levels.round(), np.uint8)
 
 

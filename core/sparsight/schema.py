@@ -253,7 +253,8 @@ def encode_maps(
     finite = pooled[np.isfinite(pooled)]
     lo, hi = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
     scale = 254 / (hi - lo) if hi > lo else 0.0
-    levels = np.where(np.isfinite(pooled), (pooled - lo) * scale, _NAN_CODE)
+    # In float64: over a tiny range the scale is beyond float32.
+    levels = np.where(np.isfinite(pooled), (pooled.astype(np.float64) - lo) * scale, _NAN_CODE)
     return EncodedMaps(
         layer=layer,
         probe_ids=tuple(int(probe) for probe in probe_ids[:kept]),
