@@ -15,7 +15,7 @@ from .correlation import Centre, correlation_summary
 from .errors import ModelError, ProbeError, UsageError, nearest
 from .instrument import Instrumented, instrument
 from .measurement import LayerAccumulator, LayerMeasurement
-from .model import Model, open_model
+from .model import Model, open_model, sides
 from .probes import InputSpec, ProbeSet, load_probes, match_probes
 from .schema import COLUMNS, LayerInfo
 from .session import TapSession
@@ -198,12 +198,4 @@ def _input_spec(model: Model, value: onnx.ValueInfoProto) -> InputSpec:
         raise ModelError(
             f"{model.source}: input {value.name!r} is of the unknown type {tensor.elem_type}"
         ) from None
-    if not tensor.HasField("shape"):
-        return InputSpec(value.name, dtype, None)
-    return InputSpec(value.name, dtype, tuple(_side(dim) for dim in tensor.shape.dim))
-
-
-def _side(dim: Any) -> int | str:
-    if dim.WhichOneof("value") == "dim_value" and dim.dim_value > 0:
-        return int(dim.dim_value)
-    return str(dim.dim_param) or "?"
+    return InputSpec(value.name, dtype, sides(value) if tensor.HasField("shape") else None)

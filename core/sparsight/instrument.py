@@ -125,12 +125,18 @@ def _outputs(chain: _Chain, tap: Tap, wanted: frozenset[str]) -> dict[str, str]:
 
 def _channels_last(chain: _Chain, tap: Tap, tensor: str) -> _Rfavs:
     name = tensor
+    if tap.dequantised is not None and tensor == tap.tensor:
+        name = chain.add("DequantizeLinear", name, *filter(None, tap.dequantised))
     if tap.element_type != chain.element_type:  # half precision errs by 4e-3 to 3e-2 nats
         name = chain.add("Cast", name, to=chain.element_type)
     if tap.channel_axis != -1:
         rank = tap.rank or 0
         # ONNX Runtime takes this out again where its convolutions write blocks of channels anyway.
-        name = chain.add("Transpose", name, perm=[0, *range(2, rank), 1])
+        name = chain.add(
+            "Transpose",
+            name,
+            perm=[a for a in range(rank) if a != tap.channel_axis] + [tap.channel_axis],
+        )
         return _Rfavs(name, rank - 1, rank, tap.channels)
     if tap.rank is not None:
         return _Rfavs(name, tap.rank - 1, tap.rank, tap.channels)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -14,12 +14,13 @@ from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
+from .constants import DERIVED, FROM_SHAPE, attribute, constant_node
 from .errors import ModelError
 
-__all__ = ["Model", "open_model"]
+__all__ = ["Model", "Shape", "attribute", "open_model", "sides", "subgraphs"]
 
 _MAX_CHAIN = 32  # operators between a constant and its use; a cycle is longer
-_MAX_CONSTANT = 2**32  # bytes that a ConstantOfShape or Expand may ask for
+_SMALL = 256  # elements: what may be a shape that other shapes depend on
 
 Shape = tuple[int, ...]
 
@@ -94,7 +95,7 @@ class Model:
         """Name of the stored constant that a constant value is derived from."""
         for _ in range(_MAX_CHAIN):
             node = self.producers.get(name)
-            if node is None or node.op_type not in _DERIVED or node.op_type in _MADE:
+            if node is None or node.op_type not in DERIVED or node.op_type in FROM_SHAPE:
                 break
             name = node.input[0]
         return name
@@ -111,10 +112,21 @@ class Model:
             if node.op_type in ("Constant", "ConstantOfShape"):
                 value = attribute(node, "value", None)
                 return int(value.data_type) if value is not None else int(onnx.TensorProto.FLOAT)
-            if node.op_type not in _DERIVED:
+            if node.op_type not in DERIVED:
                 return None
             name = node.input[1] if node.op_type == "DequantizeLinear" else node.input[0]
         return None
+
+    @cached_property
+    def inferred(self) -> Mapping[str, tuple[int | str, ...]]:
+        """Shapes of values, as far as ONNX's shape inference finds them; a side that it cannot
+        tell is text. The weights are not read."""
+        try:
+            made = onnx.shape_inference.infer_shapes(_without_weights(self.proto), data_prop=True)
+        except Exception:  # of many types, from C++: then nothing is known
+            return {}
+        values = [*made.graph.input, *made.graph.value_info, *made.graph.output]
+        return {v.name: sides(v) for v in values if v.type.tensor_type.HasField("shape")}
 
     def _shape(self, name: str, depth: int) -> Shape | None:
         if name in self.initializers:
@@ -139,8 +151,8 @@ class Model:
             return None
         if node.op_type == "Constant":
             value = attribute(node, "value", None)
-            return self._array(value) if value is not None else _constant_node(node)
-        derive = _DERIVED.get(node.op_type)
+            return self._array(value) if value is not None else constant_node(node)
+        derive = DERIVED.get(node.op_type)
         if derive is None or node.domain not in ("", "ai.onnx", "com.microsoft"):
             return None
         values = [self._value(part, depth - 1) if part else None for part in node.input]
@@ -199,12 +211,14 @@ def open_model(source: str | Path | bytes | onnx.ModelProto) -> Model:
     return _parse(content, str(path), path.parent)
 
 
-def attribute(node: onnx.NodeProto, name: str, default: Any) -> Any:
-    """Value of an attribute of a node."""
-    for entry in node.attribute:
-        if entry.name == name:
-            return onnx.helper.get_attribute_value(entry)
-    return default
+def sides(value: onnx.ValueInfoProto) -> tuple[int | str, ...]:
+    """The declared shape of a value; a side that may be anything is text."""
+    return tuple(
+        int(dim.dim_value)
+        if dim.WhichOneof("value") == "dim_value" and dim.dim_value > 0
+        else str(dim.dim_param) or "?"
+        for dim in value.type.tensor_type.shape.dim
+    )
 
 
 def subgraphs(node: onnx.NodeProto) -> list[onnx.GraphProto]:
@@ -229,6 +243,30 @@ def _parse(content: bytes, source: str, folder: Path | None) -> Model:
     return Model(proto, content, source, folder)
 
 
+def _without_weights(proto: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy for shape inference, in which large initializers are inputs."""
+    light = onnx.ModelProto(ir_version=max(proto.ir_version, 4), opset_import=proto.opset_import)
+    light.functions.extend(proto.functions)
+    graph = light.graph
+    graph.name = "shapes"
+    graph.node.extend(proto.graph.node)
+    graph.value_info.extend(proto.graph.value_info)
+    graph.output.extend(proto.graph.output)
+    small = [t for t in proto.graph.initializer if _elements(t) <= _SMALL]
+    large = [t for t in proto.graph.initializer if _elements(t) > _SMALL]
+    graph.initializer.extend(small)
+    stored = {tensor.name for tensor in proto.graph.initializer}
+    graph.input.extend(value for value in proto.graph.input if value.name not in stored)
+    graph.input.extend(
+        onnx.helper.make_tensor_value_info(t.name, t.data_type, list(t.dims)) for t in large
+    )
+    return light
+
+
+def _elements(tensor: onnx.TensorProto) -> float:
+    return float(np.prod(np.array(tensor.dims, np.float64)))
+
+
 def _reads(node: onnx.NodeProto) -> list[str]:
     names = [name for name in node.input if name]
     for graph in subgraphs(node):
@@ -238,97 +276,3 @@ def _reads(node: onnx.NodeProto) -> list[str]:
             made.update(inner.output)
         names += [value.name for value in graph.output if value.name not in made]
     return names
-
-
-def _constant_node(node: onnx.NodeProto) -> NDArray[Any] | None:
-    for name in ("value_float", "value_floats", "value_int", "value_ints"):
-        value = attribute(node, name, None)
-        if value is not None:
-            return np.asarray(value, np.int64 if "int" in name else np.float32)
-    return None
-
-
-# -- constants behind operators ----------------------------------------------------------------
-
-
-def _cast(node: onnx.NodeProto, values: NDArray[Any]) -> NDArray[Any]:
-    kind = onnx.helper.tensor_dtype_to_np_dtype(attribute(node, "to", onnx.TensorProto.FLOAT))
-    cast = values.astype(kind)
-    return cast.astype(np.float32) if cast.dtype.kind == "V" else cast
-
-
-def _dequantize(
-    node: onnx.NodeProto,
-    values: NDArray[Any],
-    scale: NDArray[Any],
-    zero: NDArray[Any] | None = None,
-) -> NDArray[Any]:
-    axis = int(attribute(node, "axis", 1))
-    scale, zero = _spread(scale, values, node, axis), _spread(zero, values, node, axis)
-    return np.asarray((values.astype(np.float32) - zero.astype(np.float32)) * scale)
-
-
-def _spread(
-    part: NDArray[Any] | None, values: NDArray[Any], node: onnx.NodeProto, axis: int
-) -> NDArray[Any]:
-    """A scale or zero point, a tensor, a channel or a block, in a shape that fits the values."""
-    if part is None or part.size == 1:
-        return np.zeros(()) if part is None else part.reshape(())
-    if part.ndim == 1:
-        return part.reshape([-1 if a == axis % values.ndim else 1 for a in range(values.ndim)])
-    block = int(attribute(node, "block_size", 0)) or values.shape[axis] // part.shape[axis]
-    return np.repeat(part, block, axis=axis).take(np.arange(values.shape[axis]), axis=axis)
-
-
-def _reshape(_: onnx.NodeProto, values: NDArray[Any], shape: NDArray[Any]) -> NDArray[Any]:
-    sides = [values.shape[i] if side == 0 else int(side) for i, side in enumerate(shape.ravel())]
-    return values.reshape(sides)
-
-
-def _squeeze(node: onnx.NodeProto, values: NDArray[Any], axes: Any = None) -> NDArray[Any]:
-    axes = attribute(node, "axes", None) if axes is None else axes
-    return np.squeeze(values, None if axes is None else tuple(int(a) for a in axes))
-
-
-def _unsqueeze(node: onnx.NodeProto, values: NDArray[Any], axes: Any = None) -> NDArray[Any]:
-    axes = attribute(node, "axes", ()) if axes is None else axes
-    return np.expand_dims(values, tuple(int(a) for a in axes))
-
-
-def _flatten(node: onnx.NodeProto, values: NDArray[Any]) -> NDArray[Any]:
-    axis = int(attribute(node, "axis", 1))
-    return values.reshape(int(np.prod(values.shape[:axis])), -1)
-
-
-def _constant_of_shape(node: onnx.NodeProto, shape: NDArray[Any]) -> NDArray[Any]:
-    value = attribute(node, "value", None)
-    fill = np.zeros(1, np.float32) if value is None else numpy_helper.to_array(value)
-    return _bounded(fill.reshape(-1)[0], shape)
-
-
-def _expand(_: onnx.NodeProto, values: NDArray[Any], shape: NDArray[Any]) -> NDArray[Any]:
-    return _bounded(values, np.asarray(np.broadcast_shapes(values.shape, tuple(shape))))
-
-
-def _bounded(values: Any, shape: NDArray[Any]) -> NDArray[Any]:
-    sides = [int(side) for side in np.ravel(shape)]
-    size = float(np.prod(np.array(sides, np.float64))) * np.asarray(values).itemsize
-    if size > _MAX_CONSTANT:
-        raise ValueError(f"it would take {size:.3g} bytes")
-    return np.broadcast_to(values, sides)
-
-
-_DERIVED: Mapping[str, Callable[..., NDArray[Any]]] = {
-    "Cast": _cast,
-    "ConstantOfShape": _constant_of_shape,
-    "DequantizeLinear": _dequantize,
-    "Expand": _expand,
-    "Flatten": _flatten,
-    "Identity": lambda _, values: values,
-    "Reshape": _reshape,
-    "Squeeze": _squeeze,
-    "Transpose": lambda node, values: values.transpose(attribute(node, "perm", None)),
-    "Unsqueeze": _unsqueeze,
-}
-
-_MADE = ("ConstantOfShape", "Expand")  # what they read is a shape, not the constant

@@ -3,22 +3,36 @@
 from __future__ import annotations
 
 import fnmatch
-from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import onnx
 from numpy.typing import NDArray
+from onnx import TensorProto
 
-from .errors import TargetError, nearest
-from .model import Model, Shape, attribute, subgraphs
+from .errors import ModelError, TargetError, nearest
+from .linear_outputs import (
+    LinearOutput,
+    batch_norm_folded,
+    linear_output,
+    relu_input,
+    tapped_at,
+)
+from .model import Model, Shape, subgraphs
 from .names import layer_name, unique
-from .operators import OPERATORS, Operator
+from .operators import (
+    OPERATORS,
+    UNMEASURABLE,
+    WEIGHTS_FIRST,
+    Operator,
+    filter_rows,
+    input_at,
+)
 
 __all__ = ["LeftOut", "Tap", "Taps", "filters", "find_taps", "select_taps"]
 
-_FOLDED = "FuseBatchNorm"  # in the names of the rewriting rules that PyTorch's exporter records
+_COMPUTED = "its weights are not constant: the model computes them"
 _OUTPUT = "output layer: its entropy falls by design; measured when it is named"
 
 
@@ -32,9 +46,9 @@ class Tap:
     channels: int
     """D, the length of its RFAVs."""
     channel_axis: int
-    """1, or -1 for dense layers."""
+    """Counted from the start, or -1: the last."""
     rank: int | None
-    """Rank of the tensor; None for a MatMul, whose channels are last whatever the rank."""
+    """Rank of the tensor; None where it is not known, and the channels are last."""
     element_type: int | None
     """ONNX element type of the tensor, or None where it is not known."""
     weight_shape: Shape
@@ -43,6 +57,8 @@ class Tap:
     tapped_at: str
     batch_norm_folded: bool | None
     output_layer: bool
+    dequantised: tuple[str, str] | None
+    """Scale and zero point of a quantised tensor."""
     node: onnx.NodeProto = field(repr=False, compare=False)
 
 
@@ -100,9 +116,13 @@ def filters(model: Model, tap: Tap) -> NDArray[Any] | None:
 
     Raises ModelError where they cannot be read.
     """
-    operator = OPERATORS[tap.node.domain, tap.node.op_type]
-    weights = model.constant(tap.node.input[operator.weights])
-    return None if weights is None else operator.filters(tap.node, weights)
+    operator = _variant(model, tap.node, OPERATORS[_kind(tap.node)])
+    try:
+        return filter_rows(operator, tap.node, model.constant)
+    except (ValueError, IndexError) as error:
+        raise ModelError(
+            f"{model.source}: the weights of layer {tap.name!r} cannot be read: {error}"
+        ) from None
 
 
 def _matching(found: Taps, entry: str) -> list[str]:
@@ -117,105 +137,81 @@ def _matching(found: Taps, entry: str) -> list[str]:
 
 
 def _candidates(model: Model, node: onnx.NodeProto) -> Iterator[Tap | LeftOut]:
-    operator = OPERATORS.get((_domain(node), node.op_type))
+    operator = OPERATORS.get(_kind(node))
     if operator is not None:
         yield _candidate(model, node, operator)
+    elif _kind(node) in UNMEASURABLE:
+        yield LeftOut(_plain_name(node), node.op_type, UNMEASURABLE[_kind(node)])
+    elif node.op_type == "Einsum" and any(model.shape_of(name) for name in node.input):
+        yield LeftOut(_plain_name(node), "Einsum", "an Einsum has no channel axis of its own")
+    for inner in _inner_nodes(node):
+        if _kind(inner) in OPERATORS or _kind(inner) in UNMEASURABLE:
+            reason = f"it is inside {node.op_type} {node.name!r}, which may run it never or often"
+            yield LeftOut(_plain_name(inner), inner.op_type, reason)
+
+
+def _inner_nodes(node: onnx.NodeProto) -> Iterator[onnx.NodeProto]:
+    for graph in subgraphs(node):
+        for inner in graph.node:
+            yield inner
+            yield from _inner_nodes(inner)
+
+
+def _plain_name(node: onnx.NodeProto) -> str:
+    weights = next((name for name in node.input[1:] if name), "")
+    return layer_name(node, weights, "", next(iter(node.output), node.op_type))
 
 
 def _candidate(model: Model, node: onnx.NodeProto, operator: Operator) -> Tap | LeftOut:
-    weights = node.input[operator.weights] if len(node.input) > operator.weights else ""
-    shape = model.shape_of(weights)
-    if shape is None:
-        name = layer_name(node, "", "", node.output[0])
-        return LeftOut(name, node.op_type, "its weights are not constant: the model computes them")
-    if len(shape) not in operator.weight_ranks or 0 in shape:
-        name = layer_name(node, weights, "", node.output[0])
-        return LeftOut(name, node.op_type, f"weights of shape {list(shape)} are no filter bank")
-    channels = operator.channels(node, shape)
-    spatial = 0 if operator.dense else len(shape) - 2
-    tensor, bias = _linear_output(model, node, operator, channels, spatial)
+    operator = _variant(model, node, operator)
+    weights = input_at(node, operator.weights)
+    shape = model.shape_of(weights) if weights else None
+    found: LinearOutput | str = _COMPUTED
+    if shape is not None and (len(shape) not in operator.weight_ranks or 0 in shape):
+        found = f"weights of shape {list(shape)} are no filter bank"
+    elif shape is not None:
+        found = linear_output(model, node, operator, shape)
+    if isinstance(found, str) or shape is None:
+        return LeftOut(_plain_name(node), node.op_type, str(found))
+    bias = found.bias or input_at(node, operator.bias)
     return Tap(
-        name=layer_name(node, model.origin(weights), model.origin(bias), tensor),
-        tensor=tensor,
+        name=layer_name(node, model.origin(weights), model.origin(bias), found.tensor),
+        tensor=found.tensor,
         operator=node.op_type,
-        channels=channels,
-        channel_axis=-1 if operator.dense else 1,
-        rank=operator.rank if operator.dense else len(shape),
-        element_type=model.element_type(weights),
+        channels=operator.channels(node, shape),
+        channel_axis=found.axis,
+        rank=found.rank,
+        element_type=_element_type(model, operator, weights, found),
         weight_shape=shape,
-        relu=_relu_input(model, tensor),
-        tapped_at="linear output",
-        batch_norm_folded=_batch_norm_folded(model, node, tensor),
+        relu=relu_input(model, node, found.tensor),
+        tapped_at=tapped_at(node, found),
+        batch_norm_folded=batch_norm_folded(model, node, found.tensor),
         output_layer=False,
+        dequantised=found.dequantised,
         node=node,
     )
 
 
-def _linear_output(
-    model: Model, node: onnx.NodeProto, operator: Operator, channels: int, spatial: int
-) -> tuple[str, str]:
-    """The tensor with the bias in it, and the name of the bias, or ""."""
-    output = node.output[0]
-    if operator.bias is not None and len(node.input) > operator.bias and node.input[operator.bias]:
-        return output, node.input[operator.bias]
-    for consumer in model.consumers.get(output, ()):
-        if consumer.op_type != "Add" or len(consumer.input) != 2:
-            continue
-        other = consumer.input[1] if consumer.input[0] == output else consumer.input[0]
-        if _is_bias(model.shape_of(other), channels, spatial):
-            return consumer.output[0], other
-    return output, ""
+def _variant(model: Model, node: onnx.NodeProto, operator: Operator) -> Operator:
+    """The operator, or its form for weights that come first."""
+    swapped = (
+        _kind(node) == ("", "MatMul")
+        and len(node.input) == 2
+        and model.shape_of(node.input[1]) is None
+        and model.shape_of(node.input[0]) is not None
+    )
+    return WEIGHTS_FIRST if swapped else operator
 
 
-def _is_bias(shape: Shape | None, channels: int, spatial: int) -> bool:
-    """Whether an array of this shape adds one number a channel: [D], or [D, 1, 1] after a Conv."""
-    if shape is None:
-        return False
-    wanted = (channels,) + (1,) * spatial
-    return shape[-len(wanted) :] == wanted and all(side == 1 for side in shape[: -len(wanted)])
-
-
-def _relu_input(model: Model, tensor: str) -> str | None:
-    """The input of the nearest ReLU that the tensor reaches through operators that keep channels.
-
-    Clip from zero upwards is a ReLU as well: ReLU6.
-    """
-    queue, seen = deque([tensor]), {tensor}
-    while queue:
-        name = queue.popleft()
-        for node in model.consumers.get(name, ()):
-            if node.op_type == "Relu" or _clips_at_zero(model, node):
-                return name
-            if _keeps_channels(model, node):
-                output = node.output[0]
-                if output not in seen:
-                    seen.add(output)
-                    queue.append(output)
-    return None
-
-
-def _keeps_channels(model: Model, node: onnx.NodeProto) -> bool:
-    if node.op_type == "Add":
-        # x + 3 before a Clip is a part of hard-swish, and no ReLU is to be looked for there
-        return not any(model.shape_of(name) in ((), (1,)) for name in node.input)
-    return node.op_type in ("BatchNormalization", "Identity")
-
-
-def _clips_at_zero(model: Model, node: onnx.NodeProto) -> bool:
-    if node.op_type != "Clip":
-        return False
-    if len(node.input) > 1 and node.input[1]:
-        if model.shape_of(node.input[1]) not in ((), (1,)):
-            return False
-        lowest = model.constant(node.input[1])
-        return lowest is not None and float(lowest.reshape(-1)[0]) == 0
-    return bool(attribute(node, "min", -1.0) == 0)
-
-
-def _batch_norm_folded(model: Model, node: onnx.NodeProto, tensor: str) -> bool | None:
-    if any(n.op_type == "BatchNormalization" for n in model.consumers.get(tensor, ())):
-        return False
-    return True if any(_FOLDED in entry.value for entry in node.metadata_props) else None
+def _element_type(
+    model: Model, operator: Operator, weights: str, place: LinearOutput
+) -> int | None:
+    """ONNX element type of what is measured, or None where it is not known."""
+    if place.dequantised is not None:
+        return model.element_type(place.dequantised[0])
+    found = model.element_type(weights)
+    floats = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE)
+    return found if found in floats and operator.output == "float" else None
 
 
 def _output_layers(model: Model, layers: set[str]) -> set[str]:
@@ -239,5 +235,5 @@ def _output_layers(model: Model, layers: set[str]) -> set[str]:
     return found
 
 
-def _domain(node: onnx.NodeProto) -> str:
-    return "" if node.domain == "ai.onnx" else node.domain
+def _kind(node: onnx.NodeProto) -> tuple[str, str]:
+    return "" if node.domain == "ai.onnx" else node.domain, node.op_type
