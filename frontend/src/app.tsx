@@ -1,7 +1,9 @@
 import { useEffect } from "preact/hooks";
+import { Correlations } from "./views/Correlations";
 import { Curves } from "./views/Curves";
 import { CursorBar } from "./views/CursorBar";
 import { Empty } from "./views/Empty";
+import { LayerTable } from "./views/LayerTable";
 import { Maps } from "./views/Maps";
 import { Overview } from "./views/Overview";
 import { RunBar, Warnings } from "./views/RunBar";
@@ -59,6 +61,8 @@ function Page({ state }: { readonly state: State }) {
             <Overview />
             <Maps />
             <Curves />
+            <Correlations />
+            <LayerTable />
           </>
         ) : (
           <p class="muted empty">Choose a run above.</p>

@@ -165,6 +165,14 @@ export class State {
     return this.resources.get(key, (signal) => this.provider.losses(run, tag, sigma, signal));
   }
 
+  /** The tag whose curve stands for a run's validation loss: chosen, else guessed. */
+  lossTag(run: string): string | null {
+    const wanted = this.fields.loss.cell.value;
+    const tags = this.lossTags(run).value.value;
+    if (!tags) return null;
+    return wanted !== null && tags.tags.includes(wanted) ? wanted : tags.guess;
+  }
+
   /** Position of a run among the chosen ones: its dash and its colour. */
   strokeIndex(run: string): number {
     return Math.max(
@@ -182,8 +190,9 @@ export class State {
 
   /** Puts the cursor on an epoch; on the newest one it follows a live run. */
   moveTo(epoch: number): void {
-    const last = this.fullRange.peek()[1];
-    this.fields.epoch.cell.value = epoch >= last ? null : epoch;
+    const steps = this.steps.peek();
+    const at = nearest(steps, epoch);
+    this.fields.epoch.cell.value = at >= steps.length - 1 ? null : (steps[at] ?? null);
   }
 
   moveCursor(by: number): void {

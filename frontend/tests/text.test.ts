@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { readHash, writeHash } from "../src/data/hash";
-import { count, format, listed, percent, shorten } from "../src/data/text";
+import { count, format, formatRound, listed, percent, shorten } from "../src/data/text";
 
 describe("format", () => {
   it.each([
@@ -22,6 +22,11 @@ describe("format", () => {
     expect(format(0.25, true)).toBe("+0.250");
     expect(format(0, true)).toBe("0.000");
   });
+});
+
+it("writes round numbers without idle places", () => {
+  const round = [0, 0.5, 1, 10, 100, 1000, 0.00001, 0.25].map(formatRound);
+  expect(round).toEqual(["0", "0.5", "1", "10", "100", "1000", "1e-5".replace("-", "−"), "0.25"]);
 });
 
 it("cuts long names in the middle, by whole characters", () => {

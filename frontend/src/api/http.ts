@@ -29,7 +29,11 @@ export function httpProvider(base: URL): Provider {
     lossTags: (run, signal) => get.json<LossTags>("scalars", { run }, signal),
     losses: async (run, tag, sigma, signal) => {
       const asked = { run, tag, sigma: String(sigma) };
-      const answer = await get.json<Losses & { aligned_by: string }>("scalars", asked, signal);
+      const answer = await get.json<Losses & { aligned_by: string | null }>(
+        "scalars",
+        asked,
+        signal,
+      );
       return { ...answer, alignedBy: answer.aligned_by };
     },
   };
@@ -80,8 +84,8 @@ async function sentence(response: Response): Promise<string> {
 interface WireRun {
   run: string;
   steps: number;
-  first_step: number;
-  last_step: number;
+  first_step: number | null;
+  last_step: number | null;
   layers: number;
   probe_digest: string | null;
   probe_count: number | null;
@@ -188,5 +192,6 @@ function correlationsOf(run: string, layer: string, answer: Answer): Correlation
     layer,
     steps: take(answer, "steps", "int32"),
     counts: take(answer, "counts", "int32"),
+    warnings: (answer.header["warnings"] as string[] | undefined) ?? [],
   };
 }

@@ -187,7 +187,7 @@ function correlationsOf(plan: TwinPlan, run: string, name: string): Correlations
       counts[row * BINS + bin] = Math.round(40 * Math.exp(-(((bin - 100) / spread) ** 2)));
     }
   });
-  return { run, layer: name, steps, counts };
+  return { run, layer: name, steps, counts, warnings: [] };
 }
 
 const PICTURE =
@@ -197,7 +197,7 @@ const PICTURE =
 function probesOf(plan: TwinPlan, run: string): Probes {
   const indices = Array.from({ length: plan.probes }, (_, i) => i);
   const items = indices.map(() => PICTURE);
-  return { run, digest: "ab12", count: 200, kind: "image", indices, items };
+  return { run, digest: "ab12", count: 200, kind: "image", indices, items, warnings: [] };
 }
 
 function lossesOf(plan: TwinPlan, run: string, tag: string, sigma: number): Losses {

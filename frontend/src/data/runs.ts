@@ -4,8 +4,8 @@ import { count } from "./text";
 export interface RunEntry {
   readonly run: string;
   readonly steps: number;
-  readonly firstStep: number;
-  readonly lastStep: number;
+  readonly firstStep: number | null;
+  readonly lastStep: number | null;
   readonly layers: number;
   readonly probeDigest: string | null;
   readonly probeCount: number | null;
@@ -25,11 +25,12 @@ export interface Index {
 /** The shown probes of a run. */
 export interface Probes {
   readonly run: string;
-  readonly digest: string;
+  readonly digest: string | null;
   readonly count: number;
   readonly kind: "image" | "series" | "none";
   readonly indices: readonly number[];
   readonly items: readonly (string | readonly number[])[];
+  readonly warnings: readonly string[];
 }
 
 /** One of the user's own losses, lined up with our epochs. */
@@ -37,8 +38,9 @@ export interface Losses {
   readonly run: string;
   readonly tag: string;
   readonly sigma: number;
-  readonly alignedBy: string;
-  readonly epochs: readonly number[];
+  /** How; null where it cannot be lined up, and no epoch is known. */
+  readonly alignedBy: string | null;
+  readonly epochs: readonly (number | null)[];
   readonly values: readonly (number | null)[];
   readonly smoothed: readonly (number | null)[];
   readonly onset: { readonly epoch: number; readonly loss: number } | null;
@@ -56,6 +58,7 @@ export interface Correlations {
   readonly layer: string;
   readonly steps: Int32Array;
   readonly counts: Int32Array;
+  readonly warnings: readonly string[];
 }
 
 export const BINS = 201;

@@ -8,6 +8,13 @@ export function format(value: number, signed = false): string {
   return sign + minus(Number(text) === 0 ? text.replace("-", "") : text);
 }
 
+/** A round number, as it stands at an axis: without places that say nothing. */
+export function formatRound(value: number): string {
+  return format(value).replace(/\.?0+(?=e|$)/, (zeros, at: number, text: string) =>
+    text.includes(".") ? "" : zeros,
+  );
+}
+
 function places(value: number): string {
   const size = Math.abs(value);
   if (size >= 1000) return value.toFixed(0);

@@ -1,50 +1,73 @@
 import { useMemo } from "preact/hooks";
 import { union } from "../data/epochs";
+import { spread } from "../data/lines";
 import { farthest, moved } from "../data/movement";
-import { RELATIVE_ENTROPY, STATISTICS, series, statisticOf } from "../data/statistics";
 import type { Statistic } from "../data/statistics";
+import { RELATIVE_ENTROPY, STATISTICS, series, statisticOf } from "../data/statistics";
 import type { LayerTable } from "../data/table";
 import { layerIndex } from "../data/table";
 import { epochText, shorten } from "../data/text";
 import { COLOURS, dashOf, strokeOf } from "../scale/strokes";
 import type { State } from "../state";
 import { useAppState } from "../state";
+import { LossControls, Losses } from "./Losses";
 import type { Line, Mark, PlotData } from "./Plot";
 import { Plot } from "./Plot";
 import { RunStroke } from "./RunBar";
 import { Section, Select } from "./Section";
 
-/** One statistic over epochs: a colour a layer, a dash a run. */
+/** One statistic over epochs: a colour a layer, a dash a run; the losses below it. */
 export function Curves() {
   const state = useAppState();
-  const { fields } = state;
-  const statistic = statisticOf(fields.curve.cell.value ?? RELATIVE_ENTROPY.id);
+  const statistic = statisticOf(state.fields.curve.cell.value ?? RELATIVE_ENTROPY.id);
   const shown = useShownLayers();
   const data = usePlotData(statistic, shown);
   return (
     <Section
       id="curves"
       title="Curves"
-      hint="Colour: layer. Dash: run. Drag to zoom, double click for all epochs."
-      controls={
-        <Select
-          label="Statistic"
-          value={statistic.id}
-          options={STATISTICS.map((s) => [s.id, s.title] as const)}
-          onChange={(id) => (fields.curve.cell.value = id)}
-        />
-      }
+      hint="Drag to zoom in all views, double click for all epochs, click to move the cursor."
+      controls={<Controls statistic={statistic} />}
     >
       <div class="curves">
         <figure>
           <figcaption class="muted">
-            {statistic.title} [{statistic.unit}] over epochs
+            {statistic.title} [{statistic.unit}]. Colour: layer. Dash: run.
           </figcaption>
-          <Plot data={data} label={`${statistic.title} of ${shown.length} layers over epochs`} />
+          <Plot
+            data={data}
+            height={300}
+            label={`${statistic.title} of ${shown.length} layers over epochs`}
+          />
         </figure>
         <LayerKey shown={shown} />
+        <Losses />
       </div>
     </Section>
+  );
+}
+
+function Controls({ statistic }: { readonly statistic: Statistic }) {
+  const { fields } = useAppState();
+  return (
+    <>
+      <Select
+        label="Statistic"
+        value={statistic.id}
+        options={STATISTICS.map((s) => [s.id, s.title] as const)}
+        onChange={(id) => (fields.curve.cell.value = id)}
+      />
+      <label class="field" title="5th to 95th percentile over positions and probes">
+        <input
+          type="checkbox"
+          disabled={statistic.column !== "entropy"}
+          checked={fields.band.cell.value && statistic.column === "entropy"}
+          onChange={(event) => (fields.band.cell.value = event.currentTarget.checked)}
+        />
+        spread of the chosen layer (5% to 95%)
+      </label>
+      <LossControls />
+    </>
   );
 }
 
@@ -76,41 +99,62 @@ function usePlotData(statistic: Statistic, shown: readonly string[]): PlotData {
   const range = state.range.value;
   const chosen = state.layer.value;
   const entries = state.chosen.value;
+  const banded = state.fields.band.cell.value && statistic.column === "entropy";
   return useMemo(() => {
     const epochs = union(tables.map((table) => table.steps));
-    const at = new Map(epochs.map((epoch, index) => [epoch, index]));
     const lines = tables.flatMap((table) =>
-      shown.map((name, index): Line => {
-        const values = new Array<number | null | undefined>(epochs.length).fill(undefined);
-        series(table, layerIndex(table, name), statistic).forEach((value, step) => {
-          values[at.get(table.steps[step] ?? 0) ?? 0] = Number.isFinite(value) ? value : null;
-        });
-        return {
-          label: `${shorten(name, 40)}, ${shorten(table.run, 40)}`,
-          values,
-          stroke: strokeOf(index, dark),
-          width: name === chosen ? 2.5 : 1.25,
-          dash: dashOf(state.strokeIndex(table.run)),
-          onClick: () => {
-            state.select(name);
-          },
-        };
-      }),
+      shown.map((name, at) => lineOf(state, table, name, { at, statistic, epochs, dark, chosen })),
     );
+    const bands: PlotData["bands"][number][] = [];
+    if (banded && chosen !== null) {
+      const fill = `${strokeOf(Math.max(0, shown.indexOf(chosen)), dark)}2b`;
+      for (const table of tables) {
+        bands.push({ of: [lines.length, lines.length + 1], fill });
+        lines.push(...bandOf(table, chosen, statistic, epochs));
+      }
+    }
     const logarithmic =
       statistic.logarithmic && lines.every(({ values }) => values.every(positive));
+    const values = statistic.range && padded(statistic.range);
     const marks = onsetMarks(state, dark);
-    return {
-      epochs,
-      lines,
-      bands: [],
-      marks,
-      range,
-      logarithmic,
-      values: statistic.range && padded(statistic.range),
-      dark,
-    };
-  }, [tables, shown, statistic, dark, range, chosen, entries, state]);
+    return { epochs, lines, bands, marks, range, logarithmic, values, dark };
+  }, [tables, shown, statistic, dark, range, chosen, entries, banded, state]);
+}
+
+interface LineOptions {
+  readonly at: number;
+  readonly statistic: Statistic;
+  readonly epochs: readonly number[];
+  readonly dark: boolean;
+  readonly chosen: string | null;
+}
+
+function lineOf(state: State, table: LayerTable, name: string, options: LineOptions): Line {
+  const values = series(table, layerIndex(table, name), options.statistic);
+  return {
+    label: `${shorten(name, 40)}, ${shorten(table.run, 40)}`,
+    values: spread(options.epochs, table.steps, values),
+    stroke: strokeOf(options.at, options.dark),
+    width: name === options.chosen ? 2.5 : 1.25,
+    dash: dashOf(state.strokeIndex(table.run)),
+    onClick: () => {
+      state.select(name);
+    },
+  };
+}
+
+/** Upper and lower edge of a layer's spread. */
+function bandOf(
+  table: LayerTable,
+  name: string,
+  statistic: Statistic,
+  epochs: readonly number[],
+): Line[] {
+  return ["entropy_p95", "entropy_p5"].map((column) => {
+    const edge = series(table, layerIndex(table, name), { ...statistic, column });
+    const values = spread(epochs, table.steps, edge);
+    return { label: "", values, stroke: "transparent", width: 0, dash: [], silent: true };
+  });
 }
 
 function padded([lo, hi]: readonly [number, number]): [number, number] {
@@ -126,10 +170,9 @@ function positive(value: number | null | undefined): boolean {
 export function onsetMarks(state: State, dark: boolean): Mark[] {
   return state.chosen.value.flatMap(({ run, onset }) => {
     if (onset === null) return [];
-    const index = state.strokeIndex(run);
-    const dash = index === 0 ? [] : dashOf(index);
     const label = `onset ${epochText(onset)}, ${shorten(run, 24)}`;
-    return [{ epoch: onset, stroke: dark ? "#e8eaed" : "#202124", dash, label }];
+    const stroke = dark ? "#e8eaed" : "#202124";
+    return [{ epoch: onset, stroke, dash: dashOf(state.strokeIndex(run)), label }];
   });
 }
 
@@ -146,7 +189,7 @@ function LayerKey({ shown }: { readonly shown: readonly string[] }) {
   return (
     <div class="key">
       <ul aria-label="Layers drawn">
-        {layers.map((name) => {
+        {[...shown, ...layers.filter((name) => !shown.includes(name))].map((name) => {
           const at = shown.indexOf(name);
           const colour = at < 0 ? "transparent" : strokeOf(at, state.dark.value);
           return (

@@ -1,5 +1,5 @@
 import { useCallback } from "preact/hooks";
-import { format } from "../data/text";
+import { formatRound } from "../data/text";
 import { legendCells, paintCells } from "../render/heatmap";
 import type { ColourScale } from "../scale/colour";
 import { share } from "../scale/colour";
@@ -44,15 +44,9 @@ function Bar({ scale }: { readonly scale: ColourScale }) {
       <Canvas paint={paint} />
       {found.map((tick) => (
         <span key={tick} style={{ left: `${(100 * share(scale, tick)).toFixed(2)}%` }}>
-          {tickText(tick)}
+          {formatRound(tick)}
         </span>
       ))}
     </span>
   );
-}
-
-function tickText(value: number): string {
-  return format(value)
-    .replace(/(\.\d*?)0+$/, "$1")
-    .replace(/\.$/, "");
 }

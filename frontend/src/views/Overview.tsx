@@ -34,6 +34,8 @@ interface Matrix {
   readonly statistic: Statistic;
   readonly mode: Mode;
   readonly layers: readonly string[];
+  /** The run that others are compared with, in a difference. */
+  readonly reference: string | null;
   /** By run: [layers][steps], in the order of `layers`. */
   readonly rows: ReadonlyMap<string, readonly Float64Array[]>;
   readonly scales: Scales;
@@ -85,7 +87,15 @@ function useMatrix(): Matrix {
     const byLayer = layers.map((_, at) =>
       [...rows.values()].map((r) => r[at] ?? new Float64Array()),
     );
-    return { statistic, mode, layers, rows, scales: scalesOf(byLayer, statistic, mode, policy) };
+    const compared = reference?.run ?? null;
+    return {
+      statistic,
+      mode,
+      layers,
+      reference: compared,
+      rows,
+      scales: scalesOf(byLayer, statistic, mode, policy),
+    };
   }, [tables, layers, id, mode, policy, reference]);
 }
 
@@ -170,6 +180,9 @@ function Panel({ entry, matrix }: { readonly entry: RunEntry; readonly matrix: M
       <h3>
         <RunStroke run={entry.run} />
         <bdi title={shorten(entry.run, 300)}>{shorten(entry.run, 60)}</bdi>
+        {matrix.reference === entry.run && (
+          <span class="muted">the others are compared with it</span>
+        )}
       </h3>
       {loaded.value && near ? (
         <Heatmap entry={entry} table={loaded.value} matrix={matrix} />

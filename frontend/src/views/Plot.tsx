@@ -2,7 +2,7 @@ import { effect } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
 import uPlot from "uplot";
 import type { Range } from "../data/epochs";
-import { epochText, format } from "../data/text";
+import { epochText, format, formatRound } from "../data/text";
 import { useAppState } from "../state";
 import { useWidth } from "./measure";
 import { hideTip, showTip } from "./tooltip";
@@ -14,6 +14,8 @@ export interface Line {
   readonly stroke: string;
   readonly width: number;
   readonly dash: readonly number[];
+  /** Pointing at it tells nothing: the edge of a band. */
+  readonly silent?: boolean;
   readonly onClick?: () => void;
 }
 
@@ -38,18 +40,20 @@ export interface PlotData {
   readonly dark: boolean;
 }
 
-const HEIGHT = 300;
-
 /** Lines over epochs, with the page's cursor; drag to zoom, double click for all. */
-export function Plot(props: { readonly data: PlotData; readonly label: string }) {
+export function Plot(props: {
+  readonly data: PlotData;
+  readonly label: string;
+  readonly height: number;
+}) {
   const state = useAppState();
   const [frame, width] = useWidth<HTMLDivElement>();
   const chart = useRef<uPlot | null>(null);
-  const { data } = props;
+  const { data, height } = props;
   useEffect(() => {
     if (!frame.current || width < 50) return;
     const made = new uPlot(
-      options(data, width, {
+      options(data, [width, height], {
         onZoom: (range) => (state.fields.zoom.cell.value = range),
         onPick: (epoch, line) => {
           state.moveTo(epoch);
@@ -77,8 +81,16 @@ export function Plot(props: { readonly data: PlotData; readonly label: string })
       made.destroy();
       hideTip();
     };
-  }, [data, width, frame, state]);
-  return <div class="plot-frame" ref={frame} role="img" aria-label={props.label} />;
+  }, [data, width, height, frame, state]);
+  return (
+    <div
+      class="plot-frame"
+      ref={frame}
+      style={{ minHeight: `${height}px` }}
+      role="img"
+      aria-label={props.label}
+    />
+  );
 }
 
 interface Reactions {
@@ -86,7 +98,11 @@ interface Reactions {
   readonly onPick: (epoch: number, line: number | null) => void;
 }
 
-function options(data: PlotData, width: number, react: Reactions): uPlot.Options {
+function options(
+  data: PlotData,
+  [width, height]: readonly [number, number],
+  react: Reactions,
+): uPlot.Options {
   const ink = data.dark ? "#b8bcc2" : "#5f6368";
   const rule = data.dark ? "#33363b" : "#e8eaed";
   const axis: uPlot.Axis = {
@@ -97,7 +113,7 @@ function options(data: PlotData, width: number, react: Reactions): uPlot.Options
   };
   return {
     width,
-    height: HEIGHT,
+    height,
     padding: [20, 12, null, null],
     legend: { show: false },
     scales: {
@@ -152,9 +168,7 @@ function yScale(data: PlotData): uPlot.Scale {
 // On a logarithmic axis uPlot leaves values out by handing over null.
 function tick(value: number | null): string {
   if (value === null) return "";
-  return format(value)
-    .replace(/(\.\d*?)0+$/, "$1")
-    .replace(/\.$/, "");
+  return formatRound(value);
 }
 
 function seriesOf(line: Line): uPlot.Series {
@@ -163,7 +177,8 @@ function seriesOf(line: Line): uPlot.Series {
     stroke: line.stroke,
     width: line.width,
     dash: [...line.dash],
-    points: { show: line.values.filter((value) => value !== undefined).length < 3 },
+    spanGaps: false,
+    points: { show: line.values.filter((value) => value !== undefined).length < 3, size: 4 },
   };
 }
 
@@ -198,14 +213,14 @@ function sorted(marks: readonly Mark[]): Mark[] {
 }
 
 /** The line nearest to the pointer, or null. */
-function nearestLine(chart: uPlot): number | null {
+function nearestLine(chart: uPlot, data: PlotData): number | null {
   const { idx, top } = chart.cursor;
   if (idx === null || idx === undefined || top === undefined || top < 0) return null;
   let best: number | null = null;
   let distance = 24;
   for (let line = 1; line < chart.data.length; line++) {
     const value = chart.data[line]?.[idx];
-    if (value === null || value === undefined) continue;
+    if (value === null || value === undefined || data.lines[line - 1]?.silent) continue;
     const off = Math.abs(chart.valToPos(value, "y") - top);
     if (off < distance) [best, distance] = [line - 1, off];
   }
@@ -214,7 +229,7 @@ function nearestLine(chart: uPlot): number | null {
 
 function showNearest(chart: uPlot, data: PlotData): void {
   const { idx, left = -1, top = -1 } = chart.cursor;
-  const line = nearestLine(chart);
+  const line = nearestLine(chart, data);
   const known = line === null ? undefined : data.lines[line];
   if (left < 0 || idx === null || idx === undefined || !known) {
     hideTip();
@@ -243,7 +258,7 @@ function listen(chart: uPlot, data: PlotData, react: Reactions): void {
   chart.over.addEventListener("click", (event) => {
     const { idx } = chart.cursor;
     if (Math.abs(event.clientX - moved) > 3 || idx === null || idx === undefined) return;
-    react.onPick(data.epochs[idx] ?? 0, nearestLine(chart));
+    react.onPick(data.epochs[idx] ?? 0, nearestLine(chart, data));
   });
   chart.over.addEventListener("dblclick", () => {
     react.onZoom(null);

@@ -1,0 +1,208 @@
+import { useCallback, useMemo } from "preact/hooks";
+import { columnsOf, epochAt, nearest } from "../data/epochs";
+import { byCoefficient, coefficient, shareExtent, shares } from "../data/histogram";
+import type { Correlations as Histograms, RunEntry } from "../data/runs";
+import { BINS } from "../data/runs";
+import { epochPhrase, format, minus, percent, shorten } from "../data/text";
+import { matrixCells, paintCells } from "../render/heatmap";
+import type { ColourScale } from "../scale/colour";
+import { sequential } from "../scale/colour";
+import { useAppState } from "../state";
+import { Canvas } from "./Canvas";
+import { CursorLine, EpochAxis, OnsetLine } from "./EpochAxis";
+import { Legend } from "./Legend";
+import { RunStroke } from "./RunBar";
+import { Section, Select } from "./Section";
+import { useKept } from "./kept";
+import { useNear, useWidth } from "./measure";
+import { hideTip, showTip } from "./tooltip";
+
+const MOST_COLUMNS = 1024;
+
+/** How alike the filters of the chosen layer are: epochs by Pearson coefficient, a panel a run. */
+export function Correlations() {
+  const [element, near] = useNear<HTMLDivElement>();
+  const layer = useAppState().layer.value;
+  return (
+    <div ref={element}>
+      {layer !== null && near ? (
+        <Loaded layer={layer} />
+      ) : (
+        <Section id="correlations" title="Filter correlations" hint="">
+          <div class="reserved" />
+        </Section>
+      )}
+    </div>
+  );
+}
+
+function Loaded({ layer }: { readonly layer: string }) {
+  const state = useAppState();
+  const loaded = state.chosen.value.map((entry) => ({
+    entry,
+    ...state.correlation(entry.run, layer).value,
+  }));
+  const frequency = state.fields.frequency.cell.value;
+  const known = useKept(loaded.map(({ value }) => value));
+  const { scale, rows } = useMemo(() => {
+    const each = known.map((value) => (value ? shares(value) : []));
+    const [lo, hi] = shareExtent(each.flat()) ?? [0.001, 1];
+    const made = frequency === "log" ? sequential(lo, hi, true) : sequential(0, hi);
+    return { scale: made, rows: each };
+  }, [known, frequency]);
+  return (
+    <Section
+      id="correlations"
+      title="Filter correlations"
+      hint="How alike the filters of the chosen layer are: Pearson coefficients of all pairs, by epoch."
+      controls={<Controls scale={scale} layer={layer} />}
+    >
+      <div class="panels">
+        {loaded.map(({ entry, value, ...rest }, at) => (
+          <div
+            key={entry.run}
+            class="panel"
+            role="group"
+            aria-label={`Filter correlations of ${shorten(entry.run, 80)}`}
+          >
+            <h3>
+              <RunStroke run={entry.run} />
+              <bdi title={shorten(entry.run, 300)}>{shorten(entry.run, 60)}</bdi>
+            </h3>
+            {value && value.steps.length > 0 ? (
+              <Histogram entry={entry} value={value} shares={rows[at] ?? []} scale={scale} />
+            ) : (
+              <p class="muted">{whyNot(rest, value)}</p>
+            )}
+          </div>
+        ))}
+      </div>
+    </Section>
+  );
+}
+
+function whyNot(
+  loaded: { readonly status: string; readonly message?: string },
+  value: Histograms | null,
+): string {
+  if (loaded.message !== undefined) return loaded.message;
+  return value ? "No filter correlation is recorded for this layer." : "loading …";
+}
+
+function Controls({ scale, layer }: { readonly scale: ColourScale; readonly layer: string }) {
+  const { frequency } = useAppState().fields;
+  return (
+    <>
+      <span>
+        Layer <bdi>{shorten(layer, 40)}</bdi>
+      </span>
+      <Select
+        label="Colours"
+        value={frequency.cell.value}
+        options={[
+          ["log", "logarithmic"],
+          ["linear", "linear"],
+        ]}
+        onChange={(chosen) => (frequency.cell.value = chosen)}
+      />
+      <Legend scale={scale} title="Share of the pairs of filters" />
+    </>
+  );
+}
+
+interface HistogramProps {
+  readonly entry: RunEntry;
+  readonly value: Histograms;
+  readonly shares: readonly Float64Array[];
+  readonly scale: ColourScale;
+}
+
+function Histogram({ entry, value, shares: found, scale }: HistogramProps) {
+  const state = useAppState();
+  const [plot, width] = useWidth<HTMLDivElement>();
+  const range = state.range.value;
+  const rows = useMemo(() => byCoefficient(found), [found]);
+  const limit = Math.max(16, Math.min(MOST_COLUMNS, width || MOST_COLUMNS));
+  const columns = useMemo(() => columnsOf(value.steps, range, limit), [value, range, limit]);
+  const paint = useCallback(
+    (canvas: HTMLCanvasElement) => {
+      paintCells(
+        canvas,
+        matrixCells(rows, columns, () => scale),
+      );
+    },
+    [rows, columns, scale],
+  );
+  const at = (event: MouseEvent & { currentTarget: HTMLElement }) => {
+    const box = event.currentTarget.getBoundingClientRect();
+    const bin = BINS - 1 - Math.floor(((event.clientY - box.top) / box.height) * BINS);
+    const step = nearest(value.steps, epochAt(range, (event.clientX - box.left) / box.width));
+    return { bin: Math.max(0, Math.min(BINS - 1, bin)), step };
+  };
+  return (
+    <div class="histogram">
+      <CoefficientAxis />
+      <div
+        class="plot hatched"
+        ref={plot}
+        role="img"
+        aria-label={`Filter correlations over ${value.steps.length} epochs`}
+        onMouseMove={(event) => {
+          const { bin, step } = at(event);
+          showTip(event, [
+            `c = ${minus(coefficient(bin).toFixed(2))}, ${epochPhrase(value.steps[step] ?? 0)}`,
+            `${format((found[step]?.[bin] ?? NaN) * 100)}% of the pairs, ${value.counts[step * BINS + bin] ?? 0} of them`,
+          ]);
+        }}
+        onMouseLeave={hideTip}
+        onClick={(event) => {
+          state.select(null, value.steps[at(event).step] ?? null);
+        }}
+      >
+        <Canvas paint={paint} class="pixels" />
+        <OnsetLine range={range} epoch={entry.onset} />
+        <CursorLine range={range} />
+      </div>
+      <Slice value={value} shares={found} />
+      <EpochAxis range={range} width={width} />
+    </div>
+  );
+}
+
+function CoefficientAxis() {
+  return (
+    <div class="coefficients" aria-hidden="true">
+      {[1, 0.5, 0, -0.5, -1].map((c) => (
+        <span key={c} style={{ top: `${((1.005 - c) / 2.01) * 100}%` }}>
+          {minus(String(c))}
+        </span>
+      ))}
+    </div>
+  );
+}
+
+/** The histogram at the cursor, turned so that it shares the picture's axis. */
+function Slice(props: { readonly value: Histograms; readonly shares: readonly Float64Array[] }) {
+  const epoch = useAppState().cursor.value;
+  const step = nearest(props.value.steps, epoch);
+  const row = props.shares[step] ?? new Float64Array();
+  const largest = row.reduce((most, share) => Math.max(most, share), 0);
+  const points = Array.from(row, (_, at) => {
+    const share = row[BINS - 1 - at] ?? 0;
+    return `H${((100 * share) / (largest || 1)).toFixed(2)}V${at + 1}`;
+  });
+  return (
+    <figure
+      class="slice"
+      aria-label={`Histogram at ${epochPhrase(props.value.steps[step] ?? epoch)}`}
+    >
+      <svg viewBox={`0 0 100 ${BINS}`} preserveAspectRatio="none" aria-hidden="true">
+        <path d={`M0,0${points.join("")}H0Z`} />
+        <line x1="0" x2="100" y1={BINS / 2} y2={BINS / 2} />
+      </svg>
+      <figcaption class="muted">
+        {epochPhrase(props.value.steps[step] ?? epoch)}, up to {percent(largest)}
+      </figcaption>
+    </figure>
+  );
+}
