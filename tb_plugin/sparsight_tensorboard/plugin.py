@@ -96,13 +96,9 @@ def _whole_number(name: str, value: str, more: str = "") -> int:
 # -- routes ---------------------------------------------------------------------------------------
 
 
-def _version(store: MeasurementStore, scope: Scope) -> str:
-    runs = store.runs(scope)
-    return _digest((runs, store.scalars(scope), store.loading(runs)))
-
-
 def _get_version(store: MeasurementStore, scope: Scope, query: Query) -> Answer:
-    version = _version(store, scope)
+    runs = store.runs(scope, fresh=True)
+    version = _digest((runs, store.scalars(scope, fresh=True), store.loading(runs)))
     return Answer(version, lambda: {"version": version})
 
 
@@ -112,8 +108,7 @@ def _get_index(store: MeasurementStore, scope: Scope, query: Query) -> Answer:
     version = _digest((runs, scalars, loading))
 
     def body() -> Mapping[str, Any]:
-        found = (store.summary(scope, run, tags, runs, scalars) for run, tags in runs.items())
-        return payloads.index(version, loading, found)
+        return payloads.index(version, loading, store.summaries(scope, runs, scalars))
 
     return Answer(version, body)
 
@@ -157,7 +152,8 @@ def _get_layers(store: MeasurementStore, scope: Scope, query: Query) -> Answer:
 def _get_maps(store: MeasurementStore, scope: Scope, query: Query) -> Answer:
     run, layer, probe = query.text("run"), query.text("layer"), query.probe()
     first, last = query.step("from"), query.step("to")
-    tags, own = store.tags(scope, run), store.layer_tags(scope, run, "maps", layer)
+    tags = store.tags(scope, run)
+    own = store.layer_tags(scope, run, tags, "maps", layer)
 
     def body() -> bytes:
         tables = store.tables(scope, run, tags)
@@ -171,7 +167,8 @@ def _get_maps(store: MeasurementStore, scope: Scope, query: Query) -> Answer:
 def _get_correlation(store: MeasurementStore, scope: Scope, query: Query) -> Answer:
     run, layer = query.text("run"), query.text("layer")
     first, last = query.step("from"), query.step("to")
-    tags, own = store.tags(scope, run), store.layer_tags(scope, run, "correlation", layer)
+    tags = store.tags(scope, run)
+    own = store.layer_tags(scope, run, tags, "correlation", layer)
 
     def body() -> bytes:
         series = store.layer_series(scope, run, store.tables(scope, run, tags), layer, own)

@@ -98,7 +98,9 @@ def test_layers_that_come_and_go(board: Board) -> None:
 
 
 def test_index(board: Board) -> None:
+    board.wait_for(settled=True)
     index = board.get("index").json()
+    assert index["loading"] is False
     assert [run["run"] for run in index["runs"]] == ["changed", "plain", "resumed", "twice"]
     assert index["warnings"] == []
     plain = index["runs"][1]
