@@ -15,7 +15,8 @@ def entropy(rfav: NDArray) -> float:
     """Eq. 2-4: entropy of the softmax of one RFAV, nats."""
     if not np.isfinite(rfav).all():
         return math.nan
-    weights = [math.exp(value - max(rfav)) for value in map(float, rfav)]
+    values = [float(value) for value in rfav]
+    weights = [math.exp(value - max(values)) for value in values]
     shares = [weight / sum(weights) for weight in weights]
     return -sum(share * math.log(share) for share in shares if share > 0)
 
