@@ -12,6 +12,8 @@ from tensorboard.plugins import base_plugin
 
 __all__ = ["SparsityLoader"]
 
+_A_DAY = 86_400  # TensorBoard's default
+
 
 class SparsityLoader(base_plugin.TBLoader):  # type: ignore[misc]  # TensorBoard has no types
     """The entry point `tensorboard_plugins` of the package."""
@@ -31,6 +33,9 @@ class SparsityLoader(base_plugin.TBLoader):  # type: ignore[misc]  # TensorBoard
             flags.samples_per_plugin = samples
             if flags.reload_multifile is None:
                 flags.reload_multifile = True
+                # A file without news for a day would never be read again; an epoch may take longer.
+                if flags.reload_multifile_inactive_secs == _A_DAY:
+                    flags.reload_multifile_inactive_secs = -1
         except Exception as error:  # whatever it is, TensorBoard must start
             _warn("epochs may be left out", error)
 

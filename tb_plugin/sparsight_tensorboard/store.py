@@ -177,8 +177,8 @@ class MeasurementStore:
                 first_step=tables.steps[0] if tables.steps else None,
                 last_step=tables.steps[-1] if tables.steps else None,
                 layers=len(tables.layers),
-                probe_digest=probes.get("digest"),
-                probe_count=probes.get("count"),
+                probe_digest=_if(str, probes.get("digest")),
+                probe_count=_if(int, probes.get("count")),
                 loss_tag=guess,
                 onset=turned.epoch if turned else None,
                 warnings=tables.warnings,
@@ -321,6 +321,10 @@ def _fields(series: Series | None) -> dict[str, Any]:
     return fields if isinstance(fields, dict) else {}
 
 
+def _if(kind: type[T], value: Any) -> T | None:
+    return value if isinstance(value, kind) else None
+
+
 def _newest_probes(tags: Iterable[Series]) -> Series | None:
     chosen = [series for series in tags if schema.kind_of(series.tag) == "probes"]
     return max(chosen, key=lambda series: series.max_wall_time, default=None)
@@ -345,7 +349,7 @@ class _Cache(Generic[T]):
     """Least recently used values, up to a total size."""
 
     def __init__(self, size: int) -> None:
-        self._room = size
+        self._size = self._room = size
         self._values: OrderedDict[Hashable, tuple[T, int]] = OrderedDict()
         self._lock = threading.Lock()  # TensorBoard serves each request in a thread of its own
 
@@ -356,7 +360,7 @@ class _Cache(Generic[T]):
                 return self._values[key][0]
         value, size = make()
         with self._lock:
-            if key not in self._values:
+            if key not in self._values and size <= self._size:
                 self._values[key] = value, size
                 self._room -= size
             while self._room < 0:
@@ -367,13 +371,14 @@ class _Cache(Generic[T]):
 class _Arrivals:
     """When each run's newest record was first seen."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._seen: dict[str, tuple[float, float]] = {}
-        self._started = time.time()
+        self._clock = clock
+        self._started = clock()
 
     def late(self, newest: Mapping[str, float]) -> bool:
         """Whether a record arrived in the last seconds that had been written long before."""
-        now = time.time()
+        now = self._clock()
         for run, wall_time in newest.items():
             known = self._seen.get(run)
             if known is None:  # who looks for the first time long after the start sees it all

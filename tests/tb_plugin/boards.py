@@ -12,10 +12,10 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlencode
 
 import numpy as np
@@ -26,6 +26,8 @@ from sparsight.correlation import correlation_summary
 from sparsight.measurement import BatchStatistics, LayerAccumulator, LayerMeasurement
 from sparsight.probes import shown_probes
 from sparsight.writer import RunWriter
+
+T = TypeVar("T")
 
 LOADERS = {"rust": "true", "python": "false"}
 PROVIDERS = {"rust": "GrpcDataProvider", "python": "MultiplexerDataProvider"}
@@ -126,7 +128,7 @@ class Board:
         self.log: list[str] = []
         self._reader = threading.Thread(target=self._read_log, daemon=True)
         self._reader.start()
-        address = self._wait(lambda: re.search(r"http://\S+?:(\d+)(/\S*)?", "".join(self.log)))
+        address = self.wait_until(lambda: re.search(r"http://\S+?:(\d+)(/\S*)?", "".join(self.log)))
         self.port, self.prefix = int(address[1]), (address[2] or "").rstrip("/")
 
     def get(
@@ -154,7 +156,7 @@ class Board:
             enough = all(found.get(run, 0) >= count for run, count in steps.items())
             return enough and not (settled and index["loading"])
 
-        self._wait(loaded)
+        self.wait_until(loaded)
 
     def close(self) -> None:
         self._process.terminate()
@@ -167,7 +169,8 @@ class Board:
         assert self._process.stderr is not None
         self.log.extend(iter(self._process.stderr.readline, ""))
 
-    def _wait(self, ready: Any, seconds: float = 40) -> Any:
+    def wait_until(self, ready: Callable[[], T], seconds: float = 40) -> T:
+        """What `ready` returns as soon as it is true."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             if result := ready():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import re
 from pathlib import Path
@@ -9,10 +10,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.tb_plugin.boards import PROVIDERS, Board, loss_at, measure, serving, write_run
+from tests.tb_plugin.boards import PROVIDERS, Board, loss_at, measure, network, serving, write_run
+from torch.utils.tensorboard import SummaryWriter
 
 import sparsight_tensorboard
 from sparsight import schema
+from sparsight.writer import RunWriter
 from sparsight_tensorboard.plugin import ROUTES
 
 
@@ -250,6 +253,50 @@ def test_a_new_epoch_changes_the_version(tmp_path: Path, board: Board) -> None:
         assert live.get("version").json() != before
         reply = live.get("layers", run="live", headers={"If-None-Match": etag})
         assert reply.frame()[1]["steps"].tolist() == [-1, 0, 1, 2, 3]
+
+
+def test_old_records_that_arrive_late_are_shown(tmp_path: Path, board: Board) -> None:
+    """Checkpoints of last year, measured today, one by one, into one file."""
+    run = tmp_path / "live"
+    with RunWriter(run) as writer, contextlib.ExitStack() as stack:
+        writer.write(0, network(0, {"conv1": 8}), wall_time=1.5e9)
+        live = stack.enter_context(serving(tmp_path, board.loader, "--reload_interval=1"))
+        for step in (1, 2):
+            live.wait_for(live=step)
+            writer.write(step, network(step, {"conv1": 8}), wall_time=1.5e9 + step)
+        live.wait_for(live=3)
+
+
+def test_a_run_that_goes_back_while_it_is_watched(tmp_path: Path, board: Board) -> None:
+    write_run(tmp_path / "live", range(-1, 20))
+    with serving(tmp_path, board.loader, "--reload_interval=1") as live:
+        live.wait_for(live=21)
+        write_run(tmp_path / "live", range(12, 23), start=1.7e9 + 1000)
+        live.wait_for(live=24)
+        for route in ("layers", "maps", "correlation"):
+            layer = {} if route == "layers" else {"layer": "conv1"}
+            _, arrays = live.get(route, run="live", **layer).frame()
+            assert arrays["steps"].tolist() == list(range(-1, 23))
+
+
+def test_the_users_own_curve_goes_on_beside_our_file(tmp_path: Path, board: Board) -> None:
+    run, metrics = tmp_path / "live", SummaryWriter(str(tmp_path / "live"))
+    with RunWriter(run) as writer, contextlib.closing(metrics):
+        writer.write(0, network(0, {"conv1": 8}))
+        metrics.add_scalar("val_loss", 1.0, 0)
+        metrics.flush()
+        with serving(tmp_path, board.loader, "--reload_interval=1") as live:
+            for step in (1, 2):
+                live.wait_for(live=step)
+                writer.write(step, network(step, {"conv1": 8}))
+                metrics.add_scalar("val_loss", 1.0 + step, step)
+                metrics.flush()
+            live.wait_until(
+                lambda: (
+                    live.get("scalars", run="live", tag="val_loss").json()["values"] == [1, 2, 3]
+                )
+            )
+            assert live.get("index").json()["runs"][0]["loss_tag"] == "val_loss"
 
 
 def test_nothing_recorded(tmp_path: Path, board: Board) -> None:

@@ -12,7 +12,8 @@ from sparsight_tensorboard.loader import SparsityLoader
 
 
 def flags(**values: Any) -> Namespace:
-    return Namespace(**{"samples_per_plugin": {}, "reload_multifile": None, **values})
+    unset = {"reload_multifile": None, "reload_multifile_inactive_secs": 86_400}
+    return Namespace(**{"samples_per_plugin": {}, **unset, **values})
 
 
 def test_tensorboard_finds_the_loader() -> None:
@@ -26,6 +27,7 @@ def test_every_epoch_and_every_file_is_kept() -> None:
     assert fixed.samples_per_plugin == {"images": 3, "sparsity": 0, "sparsity_maps": 0}
     assert set(schema.PLUGIN_OF.values()) <= set(fixed.samples_per_plugin)
     assert fixed.reload_multifile is True
+    assert fixed.reload_multifile_inactive_secs == -1
 
 
 def test_the_users_own_values_win() -> None:
@@ -33,6 +35,10 @@ def test_the_users_own_values_win() -> None:
     SparsityLoader().fix_flags(fixed)
     assert fixed.samples_per_plugin == {"sparsity_maps": 20, "sparsity": 0}
     assert fixed.reload_multifile is False
+    assert fixed.reload_multifile_inactive_secs == 86_400
+    fixed = flags(reload_multifile_inactive_secs=60)
+    SparsityLoader().fix_flags(fixed)
+    assert fixed.reload_multifile_inactive_secs == 60
 
 
 def test_unknown_flags_are_no_reason_to_stop_tensorboard(
