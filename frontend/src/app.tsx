@@ -6,6 +6,7 @@ import { Empty } from "./views/Empty";
 import { LayerTable } from "./views/LayerTable";
 import { Maps } from "./views/Maps";
 import { Overview } from "./views/Overview";
+import { usePlay } from "./views/play";
 import { RunBar, Warnings } from "./views/RunBar";
 import { Tooltip } from "./views/tooltip";
 import { onKey } from "./views/keyboard";
@@ -23,6 +24,7 @@ export function App({ state }: { readonly state: State }) {
       document.removeEventListener("keydown", listener);
     };
   }, [state]);
+  usePlay(state);
   return (
     <StateProvider value={state}>
       <Page state={state} />

@@ -32,6 +32,7 @@ function viewFields() {
     maps: address.names(),
     mapColours: address.choice(["fixed", "shared", "layer"]),
     opacity: address.real(1, 0, 1),
+    large: address.flag(false),
     curve: address.text(),
     curveLayers: address.names(),
     band: address.flag(false),
@@ -163,6 +164,22 @@ export class State {
   losses(run: string, tag: string, sigma: number): ReadonlySignal<Loaded<Losses>> {
     const key = `losses ${JSON.stringify([run, tag, sigma])}`;
     return this.resources.get(key, (signal) => this.provider.losses(run, tag, sigma, signal));
+  }
+
+  /** The value of something asked for, once it has arrived. Rejects with its sentence. */
+  arrived<T>(cell: ReadonlySignal<Loaded<T>>): Promise<T> {
+    return new Promise((done, fail) => {
+      // The first call comes before `stop` is known.
+      let over = false;
+      let stop: (() => void) | null = null;
+      stop = cell.subscribe((loaded) => {
+        if (over || loaded.status === "loading") return;
+        over = true;
+        queueMicrotask(() => stop?.());
+        if (loaded.status === "ready") done(loaded.value);
+        else fail(new Error(loaded.message));
+      });
+    });
   }
 
   /** The tag whose curve stands for a run's validation loss: chosen, else guessed. */

@@ -10,7 +10,7 @@ export function format(value: number, signed = false): string {
 
 /** A round number, as it stands at an axis: without places that say nothing. */
 export function formatRound(value: number): string {
-  return format(value).replace(/\.?0+(?=e|$)/, (zeros, at: number, text: string) =>
+  return format(value).replace(/\.?0+(?=e|$)/, (zeros, _at: number, text: string) =>
     text.includes(".") ? "" : zeros,
   );
 }

@@ -1,15 +1,17 @@
 import { useCallback, useMemo } from "preact/hooks";
 import { columnsOf, epochAt, nearest } from "../data/epochs";
-import { byCoefficient, coefficient, shareExtent, shares } from "../data/histogram";
+import { byCoefficient, coefficient, shares } from "../data/histogram";
 import type { Correlations as Histograms, RunEntry } from "../data/runs";
 import { BINS } from "../data/runs";
 import { epochPhrase, format, minus, percent, shorten } from "../data/text";
 import { matrixCells, paintCells } from "../render/heatmap";
 import type { ColourScale } from "../scale/colour";
-import { sequential } from "../scale/colour";
 import { useAppState } from "../state";
 import { Canvas } from "./Canvas";
 import { CursorLine, EpochAxis, OnsetLine } from "./EpochAxis";
+import { Export } from "./Export";
+import type { LoadedRun } from "./exports";
+import { correlationsCsv, correlationsFigure, shareScale } from "./exports";
 import { Legend } from "./Legend";
 import { RunStroke } from "./RunBar";
 import { Section, Select } from "./Section";
@@ -46,16 +48,14 @@ function Loaded({ layer }: { readonly layer: string }) {
   const known = useKept(loaded.map(({ value }) => value));
   const { scale, rows } = useMemo(() => {
     const each = known.map((value) => (value ? shares(value) : []));
-    const [lo, hi] = shareExtent(each.flat()) ?? [0.001, 1];
-    const made = frequency === "log" ? sequential(lo, hi, true) : sequential(0, hi);
-    return { scale: made, rows: each };
+    return { scale: shareScale(each.flat(), frequency), rows: each };
   }, [known, frequency]);
   return (
     <Section
       id="correlations"
       title="Filter correlations"
       hint="How alike the filters of the chosen layer are: Pearson coefficients of all pairs, by epoch."
-      controls={<Controls scale={scale} layer={layer} />}
+      controls={<Controls scale={scale} layer={layer} loaded={loaded} />}
     >
       <div class="panels">
         {loaded.map(({ entry, value, ...rest }, at) => (
@@ -89,8 +89,14 @@ function whyNot(
   return value ? "No filter correlation is recorded for this layer." : "loading …";
 }
 
-function Controls({ scale, layer }: { readonly scale: ColourScale; readonly layer: string }) {
-  const { frequency } = useAppState().fields;
+function Controls(props: {
+  readonly scale: ColourScale;
+  readonly layer: string;
+  readonly loaded: readonly LoadedRun[];
+}) {
+  const state = useAppState();
+  const { scale, layer, loaded } = props;
+  const { frequency } = state.fields;
   return (
     <>
       <span>
@@ -106,6 +112,11 @@ function Controls({ scale, layer }: { readonly scale: ColourScale; readonly laye
         onChange={(chosen) => (frequency.cell.value = chosen)}
       />
       <Legend scale={scale} title="Share of the pairs of filters" />
+      <Export
+        name="correlations"
+        figure={() => correlationsFigure(state, layer, loaded, scale)}
+        csv={() => correlationsCsv(layer, loaded)}
+      />
     </>
   );
 }

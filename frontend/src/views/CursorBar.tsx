@@ -1,9 +1,7 @@
-import { useEffect } from "preact/hooks";
 import { nearest } from "../data/epochs";
 import { epochPhrase, shorten } from "../data/text";
 import { useAppState } from "../state";
-
-const FRAME = 120; // milliseconds an epoch while playing
+import { togglePlay } from "./play";
 
 /** The one epoch cursor and the one layer that all views share. */
 export function CursorBar() {
@@ -69,23 +67,16 @@ function LayerSelect() {
 function PlayButton() {
   const state = useAppState();
   const playing = state.playing.value;
-  useEffect(() => {
-    if (!playing) return;
-    const timer = window.setInterval(() => {
-      if (state.cursor.peek() >= state.fullRange.peek()[1]) state.playing.value = false;
-      else state.moveCursor(1);
-    }, FRAME);
-    return () => {
-      window.clearInterval(timer);
-    };
-  }, [playing, state]);
-  const toggle = (): void => {
-    const [first, last] = state.fullRange.peek();
-    if (!playing && state.cursor.peek() >= last) state.moveTo(first);
-    state.playing.value = !playing;
-  };
   return (
-    <button type="button" class="play" aria-pressed={playing} title="Space" onClick={toggle}>
+    <button
+      type="button"
+      class="play"
+      aria-pressed={playing}
+      title="Space"
+      onClick={() => {
+        togglePlay(state);
+      }}
+    >
       {playing ? "Pause" : "Play"}
     </button>
   );

@@ -10,7 +10,9 @@ import { epochText, shorten } from "../data/text";
 import { COLOURS, dashOf, strokeOf } from "../scale/strokes";
 import type { State } from "../state";
 import { useAppState } from "../state";
-import { LossControls, Losses } from "./Losses";
+import { Export } from "./Export";
+import { curvesCsv, curvesFigure } from "./exports";
+import { LossControls, Losses, useLosses } from "./Losses";
 import type { Line, Mark, PlotData } from "./Plot";
 import { Plot } from "./Plot";
 import { RunStroke } from "./RunBar";
@@ -22,18 +24,23 @@ export function Curves() {
   const statistic = statisticOf(state.fields.curve.cell.value ?? RELATIVE_ENTROPY.id);
   const shown = useShownLayers();
   const data = usePlotData(statistic, shown);
+  const losses = useLosses();
+  const title = `${statistic.title} [${statistic.unit}]`;
+  const plots = [
+    [title, data, 300],
+    [losses.title, losses.data, 190],
+  ] as const;
+  const drawn = plots.filter(([, { lines }]) => lines.length);
   return (
     <Section
       id="curves"
       title="Curves"
       hint="Drag to zoom in all views, double click for all epochs, click to move the cursor."
-      controls={<Controls statistic={statistic} />}
+      controls={<Controls statistic={statistic} plots={drawn} />}
     >
       <div class="curves">
         <figure>
-          <figcaption class="muted">
-            {statistic.title} [{statistic.unit}]. Colour: layer. Dash: run.
-          </figcaption>
+          <figcaption class="muted">{title}. Colour: layer. Dash: run.</figcaption>
           <Plot
             data={data}
             height={300}
@@ -41,13 +48,17 @@ export function Curves() {
           />
         </figure>
         <LayerKey shown={shown} />
-        <Losses />
+        <Losses {...losses} />
       </div>
     </Section>
   );
 }
 
-function Controls({ statistic }: { readonly statistic: Statistic }) {
+function Controls(props: {
+  readonly statistic: Statistic;
+  readonly plots: readonly (readonly [string, PlotData, number])[];
+}) {
+  const { statistic, plots } = props;
   const { fields } = useAppState();
   return (
     <>
@@ -67,6 +78,7 @@ function Controls({ statistic }: { readonly statistic: Statistic }) {
         spread of the chosen layer (5% to 95%)
       </label>
       <LossControls />
+      <Export name="curves" figure={() => curvesFigure(plots)} csv={() => curvesCsv(plots)} />
     </>
   );
 }

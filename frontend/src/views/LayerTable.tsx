@@ -3,17 +3,21 @@ import type { LayerSummary, SummaryColumn } from "../data/summary";
 import { SUMMARY_COLUMNS, sorted, summaries } from "../data/summary";
 import { format, shorten } from "../data/text";
 import { useAppState } from "../state";
+import { Export } from "./Export";
+import { layersCsv } from "./exports";
 import { Section } from "./Section";
 import { useNear } from "./measure";
 
 /** Every layer of the chosen runs in figures. */
 export function LayerTable() {
+  const state = useAppState();
   const [element, near] = useNear<HTMLDivElement>();
   return (
     <Section
       id="layers"
       title="Layers"
       hint="What each layer is and where it ended. Click a heading to sort."
+      controls={<Export name="layers" csv={() => layersCsv(state)} />}
     >
       <div ref={element} class="layer-table">
         {near ? <Lines /> : <div class="reserved" />}

@@ -47,29 +47,35 @@ function sigmaText(sigma: number): string {
   return sigma ? `σ = ${count(sigma, "epoch")}` : "not smoothed";
 }
 
-/** The user's own losses, lined up with our epochs: raw thin, smoothed thick. */
-export function Losses() {
+/** What the losses of the chosen runs are drawn from. */
+export interface LossPlot {
+  readonly curves: readonly LossCurve[];
+  readonly data: PlotData;
+  readonly title: string;
+}
+
+export function useLosses(): LossPlot {
   const state = useAppState();
   const curves = useKept(lossCurves(state));
   const data = usePlotData(curves);
+  return { curves, data, title: [...new Set(curves.map(({ tag }) => tag))].join(", ") };
+}
+
+/** The user's own losses, lined up with our epochs: raw thin, smoothed thick. */
+export function Losses({ curves, data, title }: LossPlot) {
+  const state = useAppState();
   const apart = curves.filter(({ alignedBy }) => alignedBy === null).map(({ run }) => run);
   const without = state.chosen.value.filter(
     ({ run }) => state.lossTags(run).value.status === "ready" && state.lossTag(run) === null,
   );
   if (!data.lines.length) {
-    return (
-      <p class="muted loss">
-        {without.length > 0 &&
-          "No scalar of these runs looks like a validation loss; choose one above."}
-      </p>
-    );
+    return <p class="muted loss">{without.length > 0 && NO_LOSS}</p>;
   }
   return (
     <>
       <figure class="loss">
         <figcaption class="muted">
-          {shorten([...new Set(curves.map(({ tag }) => tag))].join(", "), 80)}: raw (thin), and
-          smoothed (thick). Colour and dash: run.
+          {shorten(title, 80)}: raw (thin), and smoothed (thick). Colour and dash: run.
         </figcaption>
         <Plot
           data={data}
@@ -93,6 +99,8 @@ export function Losses() {
     </>
   );
 }
+
+const NO_LOSS = "No scalar of these runs looks like a validation loss; choose one above.";
 
 const ALIGNED: Partial<Record<string, string>> = {
   step: "its steps are epochs",

@@ -1,4 +1,4 @@
-import { useCallback } from "preact/hooks";
+import { useCallback, useEffect, useRef } from "preact/hooks";
 import { nearest } from "../data/epochs";
 import type { LayerMaps } from "../data/maps";
 import { entropyAt, positionText, sides } from "../data/maps";
@@ -12,17 +12,20 @@ import type { ColourScale } from "../scale/colour";
 import { sequential } from "../scale/colour";
 import { useAppState } from "../state";
 import { Canvas } from "./Canvas";
+import { CursorBar } from "./CursorBar";
+import { Legend } from "./Legend";
 import { ProbePicture } from "./ProbePicker";
 import { RunStroke } from "./RunBar";
-import { hideTip, showTip } from "./tooltip";
+import { Tooltip, hideTip, showTip } from "./tooltip";
 
-/** The chosen layer's map at the cursor, large, over the probe it belongs to. */
-export function MapDetail(props: {
+interface DetailProps {
   readonly runs: readonly string[];
   readonly scale: ColourScale | null;
-}) {
+}
+
+/** The chosen layer's map at the cursor, over the probe it belongs to. */
+export function MapDetail({ runs, scale }: DetailProps) {
   const state = useAppState();
-  const { opacity } = state.fields;
   const layer = state.layer.value;
   if (layer === null) return null;
   return (
@@ -31,25 +34,78 @@ export function MapDetail(props: {
         <bdi title={shorten(layer, 300)}>{shorten(layer, 24)}</bdi>,{" "}
         {epochPhrase(state.cursor.value)}
       </p>
-      <div class={props.runs.length > 1 ? "pair" : "single"}>
-        {props.runs.map((run) => (
-          <LargeMap key={run} run={run} layer={layer} scale={props.scale} />
-        ))}
-      </div>
-      <label class="field">
-        <span>Map over probe</span>
-        <input
-          type="range"
-          min={0}
-          max={1}
-          step={0.05}
-          aria-label="Opacity of the map over the probe"
-          value={opacity.cell.value}
-          onInput={(event) => (opacity.cell.value = Number(event.currentTarget.value))}
-        />
-        <output>{Math.round(opacity.cell.value * 100)}%</output>
-      </label>
+      <Pair layer={layer} runs={runs} scale={scale} />
+      <Opacity />
+      <button type="button" class="link" onClick={() => (state.fields.large.cell.value = true)}>
+        Enlarge and play
+      </button>
+      {state.fields.large.cell.value && <LargeView layer={layer} runs={runs} scale={scale} />}
     </div>
+  );
+}
+
+function Pair({ layer, runs, scale }: DetailProps & { readonly layer: string }) {
+  return (
+    <div class={runs.length > 1 ? "pair" : "single"}>
+      {runs.map((run) => (
+        <LargeMap key={run} run={run} layer={layer} scale={scale} />
+      ))}
+    </div>
+  );
+}
+
+function Opacity() {
+  const { opacity } = useAppState().fields;
+  return (
+    <label class="field">
+      <span>Map over probe</span>
+      <input
+        type="range"
+        min={0}
+        max={1}
+        step={0.05}
+        aria-label="Opacity of the map over the probe"
+        value={opacity.cell.value}
+        onInput={(event) => (opacity.cell.value = Number(event.currentTarget.value))}
+      />
+      <output>{Math.round(opacity.cell.value * 100)}%</output>
+    </label>
+  );
+}
+
+/** The same, as large as the window, with the epochs to play through. */
+function LargeView(props: DetailProps & { readonly layer: string }) {
+  const state = useAppState();
+  const dialog = useRef<HTMLDialogElement>(null);
+  useEffect(() => {
+    dialog.current?.showModal();
+  }, []);
+  const close = (): void => {
+    state.fields.large.cell.value = false;
+  };
+  return (
+    <dialog
+      ref={dialog}
+      class="large"
+      aria-label={`Entropy maps of ${shorten(props.layer, 80)}, enlarged`}
+      onClose={close}
+      onCancel={close}
+    >
+      <CursorBar />
+      <Pair {...props} />
+      <footer>
+        <Opacity />
+        <Legend
+          scale={props.scale}
+          title="Relative entropy [of ln D]"
+          each="from the layer's lowest to its highest"
+        />
+        <button type="button" onClick={close}>
+          Close
+        </button>
+      </footer>
+      <Tooltip />
+    </dialog>
   );
 }
 

@@ -14,6 +14,8 @@ import { sequential } from "../scale/colour";
 import type { State } from "../state";
 import { useAppState } from "../state";
 import { Canvas } from "./Canvas";
+import { Export } from "./Export";
+import { mapsCsv, mapsFigure } from "./exports";
 import { Legend } from "./Legend";
 import { MapDetail } from "./MapDetail";
 import { ProbePicker } from "./ProbePicker";
@@ -87,6 +89,7 @@ function Controls({ scale }: { readonly scale: ColourScale | null }) {
         title="Relative entropy [of ln D]"
         each="each layer from its lowest to its highest"
       />
+      <Export name="maps" figure={() => mapsFigure(state, scale)} csv={() => mapsCsv(state)} />
     </>
   );
 }

@@ -2,25 +2,20 @@ import { useCallback, useMemo } from "preact/hooks";
 import { columnsOf, epochAt, nearest } from "../data/epochs";
 import { farthest, moved } from "../data/movement";
 import type { RunEntry } from "../data/runs";
-import type { Mode, Statistic } from "../data/statistics";
-import {
-  RELATIVE_ENTROPY,
-  STATISTICS,
-  grid,
-  series,
-  statisticOf,
-  unitOf,
-} from "../data/statistics";
+import { RELATIVE_ENTROPY, STATISTICS, series, unitOf } from "../data/statistics";
 import type { LayerTable } from "../data/table";
 import { layerIndex } from "../data/table";
 import { epochPhrase, format, shorten } from "../data/text";
 import { matrixCells, paintCells } from "../render/heatmap";
-import type { Policy, Scales } from "../render/scales";
-import { scalesOf } from "../render/scales";
+import type { Policy } from "../render/scales";
 import { useAppState } from "../state";
 import { Canvas } from "./Canvas";
 import { CursorLine, EpochAxis, OnsetLine } from "./EpochAxis";
 import { Legend } from "./Legend";
+import { Export } from "./Export";
+import { overviewCsv, overviewFigure } from "./exports";
+import type { Matrix } from "./matrix";
+import { useMatrix } from "./matrix";
 import { Readout } from "./Readout";
 import { RunStroke } from "./RunBar";
 import { Section, Select } from "./Section";
@@ -28,18 +23,6 @@ import { useNear, useWidth } from "./measure";
 import { hideTip, showTip } from "./tooltip";
 
 const MOST_COLUMNS = 1024;
-
-/** What the overview shows: worked out once for all panels. */
-interface Matrix {
-  readonly statistic: Statistic;
-  readonly mode: Mode;
-  readonly layers: readonly string[];
-  /** The run that others are compared with, in a difference. */
-  readonly reference: string | null;
-  /** By run: [layers][steps], in the order of `layers`. */
-  readonly rows: ReadonlyMap<string, readonly Float64Array[]>;
-  readonly scales: Scales;
-}
 
 /** Layers by epochs, a panel a run, on one colour scale. */
 export function Overview() {
@@ -65,55 +48,6 @@ export function Overview() {
 function density(layers: number): string {
   if (layers <= 12) return "wide";
   return layers <= 32 ? "middle" : "narrow";
-}
-
-function useMatrix(): Matrix {
-  const state = useAppState();
-  const { fields } = state;
-  const tables = state.tables.value;
-  const layers = state.layers.value;
-  const id = fields.statistic.cell.value ?? RELATIVE_ENTROPY.id;
-  const mode = fields.mode.cell.value;
-  const policy = fields.colours.cell.value;
-  const reference = useReference(mode);
-  return useMemo(() => {
-    const statistic = statisticOf(id);
-    const rows = new Map(
-      tables.map((table) => [
-        table.run,
-        aligned(table, layers, grid(table, statistic, mode, reference)),
-      ]),
-    );
-    const byLayer = layers.map((_, at) =>
-      [...rows.values()].map((r) => r[at] ?? new Float64Array()),
-    );
-    const compared = reference?.run ?? null;
-    return {
-      statistic,
-      mode,
-      layers,
-      reference: compared,
-      rows,
-      scales: scalesOf(byLayer, statistic, mode, policy),
-    };
-  }, [tables, layers, id, mode, policy, reference]);
-}
-
-/** The run that others are compared with. */
-function useReference(mode: Mode): LayerTable | null {
-  const state = useAppState();
-  if (mode !== "difference") return null;
-  const wanted = state.fields.reference.cell.value ?? state.chosen.value[0]?.run;
-  return wanted === undefined ? null : state.table(wanted).value.value;
-}
-
-function aligned(
-  table: LayerTable,
-  layers: readonly string[],
-  rows: readonly Float64Array[],
-): Float64Array[] {
-  const none = new Float64Array(table.steps.length).fill(NaN);
-  return layers.map((name) => rows[layerIndex(table, name)] ?? none);
 }
 
 const MODES = [
@@ -163,6 +97,11 @@ function Controls({ matrix }: { readonly matrix: Matrix }) {
         onChange={(policy) => (fields.colours.cell.value = policy)}
       />
       <Legend scale={scales.common} title={title} each="each row from its lowest to its highest" />
+      <Export
+        name="overview"
+        figure={() => overviewFigure(state, matrix)}
+        csv={() => overviewCsv(state, matrix)}
+      />
     </>
   );
 }

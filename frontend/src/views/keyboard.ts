@@ -1,4 +1,5 @@
 import type { State } from "../state";
+import { togglePlay } from "./play";
 
 const FAR = 10;
 
@@ -35,7 +36,7 @@ function actionOf(state: State, event: KeyboardEvent): (() => void) | undefined 
     " ": isButton(event.target)
       ? undefined
       : () => {
-          state.playing.value = !state.playing.peek();
+          togglePlay(state);
         },
   };
   return actions[event.key];

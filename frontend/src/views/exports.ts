@@ -1,0 +1,206 @@
+import type { Cell } from "../data/csv";
+import { csv } from "../data/csv";
+import { columnsOf, nearest, pick, union } from "../data/epochs";
+import { byCoefficient, coefficient, shareExtent, shares } from "../data/histogram";
+import type { LayerMaps } from "../data/maps";
+import { entropyAt, sides } from "../data/maps";
+import type { Correlations, RunEntry } from "../data/runs";
+import { BINS } from "../data/runs";
+import { unitOf } from "../data/statistics";
+import { SUMMARY_COLUMNS, sorted, summaries } from "../data/summary";
+import { shorten } from "../data/text";
+import { atlasCells, tileSize } from "../render/atlas";
+import type { Chart } from "../render/figures";
+import { chartFigure, heatFigure, tileFigure } from "../render/figures";
+import type { Figure } from "../render/svg";
+import type { ColourScale } from "../scale/colour";
+import { sequential } from "../scale/colour";
+import type { State } from "../state";
+import type { Matrix } from "./matrix";
+import type { PlotData } from "./Plot";
+
+const COLUMNS = 640;
+const TILES = 16;
+const SIDE = 44;
+
+/** The overview as a figure. */
+export function overviewFigure(state: State, matrix: Matrix): Figure {
+  const unit = unitOf(matrix.statistic, matrix.mode);
+  const title = `${matrix.statistic.title}${matrix.mode === "value" ? "" : `, ${matrix.mode}`}`;
+  const range = state.range.peek();
+  const panels = state.chosen.peek().flatMap(({ run, onset }) => {
+    const steps = state.table(run).peek().value?.steps;
+    const rows = matrix.rows.get(run);
+    if (!steps || !rows) return [];
+    const columns = columnsOf(steps, range, COLUMNS);
+    const labels = matrix.layers.map((name) => shorten(name, 24));
+    return [{ title: shorten(run, 60), labels, rows, columns, onset, scaleOf: matrix.scales.of }];
+  });
+  const scaleTitle = `${title} [${unit}]`;
+  return heatFigure(`${title}: layers by epochs`, panels, matrix.scales.common, scaleTitle);
+}
+
+/** Every value behind the overview. */
+export function overviewCsv(state: State, matrix: Matrix): string {
+  const rows = state.tables
+    .peek()
+    .flatMap((table) =>
+      matrix.layers.flatMap((layer, at) =>
+        Array.from(table.steps, (step, index): Cell[] => [
+          ...[table.run, layer, step, matrix.rows.get(table.run)?.[at]?.[index] ?? NaN],
+        ]),
+      ),
+    );
+  const { id } = matrix.statistic;
+  return csv(
+    ["run", "layer", "epoch", matrix.mode === "value" ? id : `${id}_${matrix.mode}`],
+    rows,
+  );
+}
+
+/** The entropy maps as a figure: all layers, up to 16 epochs. */
+export async function mapsFigure(state: State, common: ColourScale | null): Promise<Figure> {
+  const runs = state.mapRuns.peek();
+  const tables = state.tables.peek().filter(({ run }) => runs.includes(run));
+  const [from, to] = state.range.peek();
+  const steps = union(tables.map((table) => table.steps)).filter((s) => s >= from && s <= to);
+  const onsets = state.chosen
+    .peek()
+    .flatMap(({ run, onset }) => (runs.includes(run) ? [onset] : []));
+  const must = [state.cursor.peek(), ...onsets.filter((onset) => onset !== null)];
+  const epochs = pick(steps, TILES, must);
+  const rows = [];
+  for (const name of state.layers.peek()) {
+    for (const table of tables.filter(({ layers }) => layers.some((info) => info.name === name))) {
+      const maps = await state.arrived(state.maps(table.run, name, state.probe.peek()));
+      const label =
+        runs.length > 1 ? `${shorten(name, 14)}, ${shorten(table.run, 12)}` : shorten(name, 24);
+      rows.push({ label, ...tileRow(maps, epochs, common) });
+    }
+  }
+  const probe = state.probe.peek();
+  const shown = probe === "mean" ? "mean over the probe set" : `probe ${probe}`;
+  return tileFigure(`Entropy maps, ${shown}: layers by epochs`, epochs, rows, SIDE, common);
+}
+
+function tileRow(maps: LayerMaps, epochs: readonly number[], common: ColourScale | null) {
+  const scale = common ?? sequential(...ends(maps));
+  const tiles = epochs.map((epoch) => {
+    const step = nearest(maps.steps, epoch);
+    if (maps.steps[step] !== epoch) return null;
+    return atlasCells(maps, [step], scale, (h) => h / Math.log(maps.channels));
+  });
+  return { tiles, height: tileSize(maps.shape, SIDE)[1] };
+}
+
+function ends(maps: LayerMaps): [number, number] {
+  const top = Math.log(maps.channels);
+  return [Math.min(...maps.lo) / top, Math.max(...maps.hi) / top];
+}
+
+/** The maps of the chosen layer at the cursor, value by value. */
+export async function mapsCsv(state: State): Promise<string> {
+  const layer = state.layer.peek() ?? "";
+  const probe = state.probe.peek();
+  const rows: Cell[][] = [];
+  for (const run of state.mapRuns.peek()) {
+    const maps = await state.arrived(state.maps(run, layer, probe));
+    const [height, width] = sides(maps.shape);
+    const step = nearest(maps.steps, state.cursor.peek());
+    for (let at = 0; at < height * width; at++) {
+      const h = entropyAt(maps, step, at);
+      const place = [Math.floor(at / width), at % width, h, h / Math.log(maps.channels)];
+      rows.push([run, layer, String(probe), maps.steps[step] ?? NaN, ...place]);
+    }
+  }
+  const names = ["run", "layer", "probe", "epoch", "row", "column", "entropy", "relative_entropy"];
+  return csv(names, rows);
+}
+
+/** What the plots show, as figures on white ground. */
+export function curvesFigure(plots: readonly (readonly [string, PlotData, number])[]): Figure {
+  const charts = plots.map(([title, data, height]): Chart => ({
+    title,
+    height,
+    range: data.range,
+    logarithmic: data.logarithmic,
+    marks: data.marks,
+    lines: data.lines
+      .filter(({ silent }) => !silent)
+      .map(({ label, ...rest }) => ({ ...rest, label: shorten(label, 34), epochs: data.epochs })),
+  }));
+  return chartFigure("Curves over epochs", charts);
+}
+
+/** Every point of the plots. */
+export function curvesCsv(plots: readonly (readonly [string, PlotData, number])[]): string {
+  const rows = plots.flatMap(([title, data]) =>
+    data.lines
+      .filter(({ silent }) => !silent)
+      .flatMap((line) =>
+        line.values.flatMap((value, at): Cell[][] =>
+          value === undefined ? [] : [[title, line.label, data.epochs[at] ?? NaN, value]],
+        ),
+      ),
+  );
+  return csv(["plot", "line", "epoch", "value"], rows);
+}
+
+/** What was loaded for the correlations of a run. */
+export interface LoadedRun {
+  readonly entry: RunEntry;
+  readonly value: Correlations | null;
+}
+
+export function correlationsFigure(
+  state: State,
+  layer: string,
+  loaded: readonly LoadedRun[],
+  scale: ColourScale,
+): Figure {
+  const panels = loaded.flatMap(({ entry, value }) => {
+    if (!value?.steps.length) return [];
+    const rows = byCoefficient(shares(value));
+    const labels = rows.map((_, at) => axisLabel(BINS - 1 - at));
+    const columns = columnsOf(value.steps, state.range.peek(), COLUMNS);
+    const title = shorten(entry.run, 60);
+    return [{ title, labels, rows, columns, onset: entry.onset, scaleOf: () => scale }];
+  });
+  const title = `Filter correlations of ${shorten(layer, 40)}: coefficient by epoch`;
+  return heatFigure(title, panels, scale, "Share of the pairs of filters", 1);
+}
+
+function axisLabel(bin: number): string {
+  return bin % 50 === 0 ? coefficient(bin).toFixed(1) : "";
+}
+
+export function correlationsCsv(layer: string, loaded: readonly LoadedRun[]): string {
+  const rows = loaded.flatMap(({ entry, value }) =>
+    value
+      ? Array.from(value.counts, (pairs, at): Cell[] => [
+          ...[entry.run, layer, value.steps[Math.floor(at / BINS)] ?? NaN],
+          ...[coefficient(at % BINS), pairs],
+        ]).filter((row) => row[4] !== 0)
+      : [],
+  );
+  return csv(["run", "layer", "epoch", "coefficient", "pairs"], rows);
+}
+
+/** The colour scale of correlation histograms, over all runs shown. */
+export function shareScale(
+  rows: readonly Float64Array[],
+  frequency: "log" | "linear",
+): ColourScale {
+  const [lo, hi] = shareExtent(rows) ?? [0.001, 1];
+  return frequency === "log" ? sequential(lo, hi, true) : sequential(0, hi);
+}
+
+/** The layer table, in its order. */
+export function layersCsv(state: State): string {
+  const lines = sorted(state.tables.peek().flatMap(summaries), state.fields.sort.cell.peek());
+  const header = SUMMARY_COLUMNS.map(({ id, title }) => (id === "layer" ? "layer" : title));
+  return csv(
+    header,
+    lines.map((one) => SUMMARY_COLUMNS.map((column) => column.of(one))),
+  );
+}
