@@ -39,6 +39,7 @@ class Capture:
         before: Callable[[], None] | None = None,
         after: Callable[[], None] | None = None,
     ) -> None:
+        _guard_hooks()
         self._handles: list[RemovableHandle] = []
         for name, module in layers.items():
             hook = _Hook(partial(_receive_tensor, receive, name), name)
@@ -91,6 +92,19 @@ class _Hook:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _Hook, (_ignore, self.name)
+
+
+def _guard_hooks() -> None:
+    """Let torch.compile tell a network with hooks from another one of the same class.
+
+    By default it takes code that it compiled for the one to fit the other too, and the hooks would
+    never run. What was compiled under that rule is compiled again.
+    """
+    import torch._dynamo  # 2 s; PyTorch's optimisers import it as well, when the first one is made
+
+    if torch._dynamo.config.skip_nnmodule_hook_guards:
+        torch._dynamo.config.skip_nnmodule_hook_guards = False
+        torch._dynamo.reset()
 
 
 def _ignore(output: Any) -> None:

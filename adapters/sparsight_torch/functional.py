@@ -28,6 +28,8 @@ __all__ = [
 Reduction = Literal["sum", "mean"]
 Form = Literal["signed", "squared", "positive"]
 
+_CHUNK = 2**18  # values: 1 MiB in float32
+
 
 def rfav_entropy(activations: Tensor, axis: int = 1) -> Tensor:
     """Entropy of the softmax of each RFAV (paper, Eq. 2-4), in nats, between 0 and ln D.
@@ -129,29 +131,47 @@ class _RfavEntropy(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, activations: Tensor, axis: int) -> Tensor:
-        values = _widened(activations)
-        # Maximum and ln S are kept apart: their sum would round p by 6% at an offset of 1e6.
-        maximum = values.amax(axis, keepdim=True)
-        shifted = values - maximum
-        exponentials = shifted.exp()
-        total = exponentials.sum(axis, keepdim=True)
-        weighted = exponentials.mul_(shifted).sum(axis, keepdim=True)
-        log_total = total.log()
-        entropy = log_total - weighted.div_(total)
+        parts = [_chunk_entropy(chunk, axis) for chunk in _chunks(activations, axis)]
+        maximum, log_total, entropy = (torch.cat(part) for part in zip(*parts, strict=True))
         ctx.axis = axis
         ctx.save_for_backward(activations, maximum, log_total, entropy)
         return entropy.squeeze(axis)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        activations, maximum, log_total, entropy = ctx.saved_tensors
+        activations, *saved = ctx.saved_tensors
         if torch.is_grad_enabled():  # create_graph=True: only operations that autograd can follow
             return _plain_gradient(activations, gradient, ctx.axis), None
-        logarithms = (_widened(activations) - maximum).sub_(log_total)
-        probabilities = logarithms.exp()
-        result = logarithms.add_(entropy).mul_(probabilities)
-        result.mul_(gradient.unsqueeze(ctx.axis).neg())
-        return result.to(activations.dtype), None
+        result = torch.empty_like(activations)
+        chunks = _chunks(activations, ctx.axis)
+        sizes = [len(chunk) for chunk in chunks]
+        others = (part.split(sizes) for part in (*saved, gradient.unsqueeze(ctx.axis), result))
+        for chunk, maximum, log_total, entropy, weight, target in zip(chunks, *others, strict=True):
+            logarithms = (_widened(chunk) - maximum).sub_(log_total)
+            probabilities = logarithms.exp().mul_(-weight)
+            target.copy_(logarithms.add_(entropy).mul_(probabilities))
+        return result, None
+
+
+def _chunk_entropy(activations: Tensor, axis: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Maximum, ln S and H of each RFAV, with an axis of length 1 in place of the channels."""
+    values = _widened(activations)
+    # Maximum and ln S are kept apart: their sum would round p by 6% at an offset of 1e6.
+    maximum = values.amax(axis, keepdim=True)
+    shifted = values - maximum
+    exponentials = shifted.exp()
+    total = exponentials.sum(axis, keepdim=True)
+    weighted = exponentials.mul_(shifted).sum(axis, keepdim=True)
+    log_total = total.log()
+    return maximum, log_total, log_total - weighted.div_(total)
+
+
+def _chunks(activations: Tensor, axis: int) -> tuple[Tensor, ...]:
+    """Parts of the batch that stay in a CPU's cache between operations: twice as fast forward."""
+    if activations.device.type != "cpu" or axis % activations.ndim == 0 or not len(activations):
+        return (activations,)
+    samples = max(1, _CHUNK * len(activations) // max(1, activations.numel()))
+    return tuple(activations.split(samples))
 
 
 def _plain_gradient(activations: Tensor, gradient: Tensor, axis: int) -> Tensor:

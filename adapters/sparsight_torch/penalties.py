@@ -159,9 +159,8 @@ class SparsityReg(_Penalty):
             raise UsageError("this SparsityReg is detached; make a new one")
         if not self._pending:
             raise UsageError(
-                "SparsityReg was called without a forward of the model before it (with gradients, "
-                "and after SparsityReg was made: torch.compile only sees hooks that exist when it "
-                "first runs)"
+                "SparsityReg was called without a forward of the model before it: one with "
+                "gradients, and since the last call"
             )
         pending, self._pending = self._pending, []
         sums: dict[str, Tensor] = {}

@@ -105,6 +105,26 @@ def test_made_from_a_compiled_model():
     assert_gradients(model, expected(model, images))
 
 
+@COMPILING
+def test_compiled_networks_of_one_class_with_and_without_a_penalty():
+    """By default, code that was compiled for the one would run the other, without the hooks."""
+    torch._dynamo.reset()
+    torch._dynamo.config.skip_nnmodule_hook_guards = True  # the default; SparsityReg changes it
+    (plain, images), (penalised, _) = make(), make()
+    compiled = torch.compile(plain, backend="aot_eager")
+    compiled(images)
+    sparsity = SparsityReg(penalised, STRENGTHS)
+    other = torch.compile(penalised, backend="aot_eager")
+    for _ in range(2):
+        penalised.zero_grad()
+        (squares(other(images)) + sparsity()).backward()
+        assert_gradients(penalised, expected(penalised, images))
+        compiled(images)
+    sparsity.detach()
+    other(images)
+    assert not sparsity._pending
+
+
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_autocast(dtype):
     """The layers run in half precision; the entropy of what they return is exact."""
