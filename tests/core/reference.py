@@ -17,7 +17,8 @@ def entropy(rfav: NDArray) -> float:
         return math.nan
     values = [float(value) for value in rfav]
     weights = [math.exp(value - max(values)) for value in values]
-    shares = [weight / sum(weights) for weight in weights]
+    total = sum(weights)
+    shares = [weight / total for weight in weights]
     return -sum(share * math.log(share) for share in shares if share > 0)
 
 
