@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,8 +35,10 @@ __all__ = [
     "tables",
 ]
 
-_MAX_LAYERS = 4096  # of a run; more of them is damage, not a network
-_MAX_TEXT = 2 * 2**20  # characters of all layer names of a run together
+T = TypeVar("T")
+
+_MAX_NAMED = 4096  # layers of a run, or statistics of a layer: more is damage, not a network
+_MAX_TEXT = 2_000_000
 _BINS = 201
 
 
@@ -138,7 +141,7 @@ def tables(tags: Sequence[Tag]) -> Tables:
     kept = schema.surviving([record.step for record, _ in arrived])
     warnings += _resumed([record.step for record, _ in arrived], len(arrived) - len(kept))
     layouts = list(dict.fromkeys(layout for _, layout in reversed(arrived)))
-    layers, columns = _graph_order(layouts, warnings), _all_columns(layouts)
+    layers, columns = _graph_order(layouts, warnings), _all_columns(layouts, warnings)
     placements = {layout: _placement(layout, layers, columns, warnings) for layout in layouts}
     chosen = [arrived[position] for position in kept]
     counts = _global_steps(tags, warnings)
@@ -175,31 +178,38 @@ def _graph_order(layouts: Iterable[_Layout], warnings: list[str]) -> dict[str, s
     infos: dict[str, schema.LayerInfo] = {}
     order: list[str] = []
     for layout in layouts:
-        at = 0
+        behind: dict[str | None, list[str]] = {}
+        known = None
         for layer in layout.layers:
             if layer.name in infos:
-                at = order.index(layer.name) + 1
-            elif len(order) < _MAX_LAYERS:
+                known = layer.name
+            else:
                 infos[layer.name] = layer
-                order.insert(at, layer.name)
-                at += 1
-    size, kept = 0, {}
-    for name in order:
-        size += len(name) + len(infos[name].operator) + len(infos[name].tapped_at)
-        if size <= _MAX_TEXT:
-            kept[name] = infos[name]
-    known = {layer.name for layout in layouts for layer in layout.layers}
-    if len(kept) < len(known):
-        warnings.append(f"{len(known) - len(kept)} of {len(known)} layers are left out: too many")
-    return kept
+                behind.setdefault(known, []).append(layer.name)
+        following = (name for old in order for name in (old, *behind.get(old, ())))
+        order = [*behind.get(None, ()), *following]
+    return _fitting({name: infos[name] for name in order}, "layers", warnings)
 
 
-def _all_columns(layouts: Iterable[_Layout]) -> dict[str, schema.Column]:
+def _all_columns(layouts: Iterable[_Layout], warnings: list[str]) -> dict[str, schema.Column]:
     columns: dict[str, schema.Column] = {}
     for layout in layouts:
         for column in layout.columns:
             columns.setdefault(column.name, column)
-    return columns
+    return _fitting(columns, "statistics", warnings)
+
+
+def _fitting(named: dict[str, T], noun: str, warnings: list[str]) -> dict[str, T]:
+    """The first of them whose descriptions, as JSON, are no larger than 2 MB together."""
+    size = 0
+    kept: dict[str, T] = {}
+    for name, described in named.items():
+        size += len(json.dumps(vars(described)))
+        if len(kept) < _MAX_NAMED and size <= _MAX_TEXT:
+            kept[name] = described
+    if len(kept) < len(named):
+        warnings.append(f"left out: {len(named) - len(kept)} of {len(named)} {noun}: too many")
+    return kept
 
 
 def _placement(
@@ -223,7 +233,8 @@ def _placement(
                 " what was recorded before is left out"
             )
     column_of = {name: number for number, name in enumerate(columns)}
-    found = {column.name: number for number, column in reversed([*enumerate(layout.columns)])}
+    found = {c.name: number for number, c in reversed([*enumerate(layout.columns)])}
+    found = {name: number for name, number in found.items() if name in column_of}
     return _Placement(
         rows=list(rows.values()),
         to_rows=[row_of[name] for name in rows],

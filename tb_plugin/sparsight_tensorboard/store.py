@@ -190,7 +190,7 @@ class MeasurementStore:
         """The statistics of all layers, given the tags that describe the run."""
         chosen = [s for s in tags if schema.kind_of(s.tag) == "layers"]
         chosen += [s for s in tags if s.tag == schema.GLOBAL_STEP_TAG]
-        return recordings.tables([self._read(scope, run, series) for series in chosen])
+        return recordings.tables(self._read_all(scope, run, chosen))
 
     def layer_series(
         self, scope: Scope, run: str, tables: Tables, layer: str, own: Sequence[Series]
@@ -202,13 +202,12 @@ class MeasurementStore:
         names = [info.name for info in tables.layers]
         if layer not in names and not own:
             raise NotRecorded(f"run {run!r} has no layer {layer!r}; {nearest(layer, names)}")
-        read = [self._read(scope, run, series) for series in own]
-        return recordings.layer_records(read, tables.events)
+        return recordings.layer_records(self._read_all(scope, run, own), tables.events)
 
     def probes(self, scope: Scope, run: str, tags: Sequence[Series]) -> recordings.Probes:
         """The shown probes of the set that was recorded last."""
         chosen = [series for series in tags if schema.kind_of(series.tag) == "probes"]
-        return recordings.probes([self._read(scope, run, series) for series in chosen])
+        return recordings.probes(self._read_all(scope, run, chosen))
 
     def points(self, scope: Scope, run: str, tag: str) -> list[Record]:
         """One of the user's own curves, thinned to 2,000 points where it is longer."""
@@ -241,6 +240,12 @@ class MeasurementStore:
             for name, tags in sorted(found.items())
             if tags
         }
+
+    def _read_all(self, scope: Scope, run: str, tags: Sequence[Series]) -> list[Tag]:
+        if len(tags) < _READERS:
+            return [self._read(scope, run, series) for series in tags]
+        with ThreadPoolExecutor(_READERS) as pool:  # layers that come and go make many tags
+            return list(pool.map(lambda series: self._read(scope, run, series), tags))
 
     def _read(self, scope: Scope, run: str, series: Series) -> Tag:
         """All records of one tag: one run and tag at a time, as a message holds 256 MiB at most."""

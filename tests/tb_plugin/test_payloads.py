@@ -100,3 +100,25 @@ def test_an_index_of_too_many_runs() -> None:
     assert len(warnings) == 41
     assert warnings[-1] == "and 10 more warnings"
     assert max(map(len, warnings)) < 500
+
+
+def test_maps_and_histograms_fit_into_an_answer() -> None:
+    layer = "\u202e" * 10_000
+    maps = np.random.default_rng(0).random((15, 64, 64)).astype(np.float32)
+    record = schema.encode_maps(layer, range(15), maps, maps[0]).to_bytes()
+    metadata = schema.encode_metadata(layer=layer)
+    steps = range(200)
+    tag = Tag("sparsity/maps/x", metadata, [Record(s, s, record) for s in steps])
+    series = recordings.layer_records([tag], ())
+    body = payloads.maps("r", layer, 8, series, None, None, None)
+    assert 0.97 * payloads.MAX_ANSWER < len(body) <= payloads.MAX_ANSWER
+    header, found = decode_frame(body)
+    assert header["truncated_at"] == len(found["steps"])
+
+    counts = np.arange(201)
+    tag = Tag("sparsity/correlation/x", metadata, [Record(s, s, counts) for s in range(20_000)])
+    series = recordings.layer_records([tag], ())
+    body = payloads.correlation("r", layer, series, None, None)
+    assert len(body) <= payloads.MAX_ANSWER
+    header, found = decode_frame(body)
+    assert header["truncated_at"] == len(found["steps"]) > 12_000

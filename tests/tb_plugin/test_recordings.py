@@ -119,8 +119,29 @@ def test_two_layers_of_one_name() -> None:
 def test_more_layers_than_a_network_has() -> None:
     merged = recordings.tables([table([info(f"l{n}") for n in range(5000)], {(0, 0): 1})])
     assert len(merged.layers) == 4096
-    assert merged.warnings == ("904 of 5000 layers are left out: too many",)
+    assert merged.warnings == ("left out: 904 of 5000 layers: too many",)
     assert merged.values(0, 1).shape == (1, 4096, 2)
+
+
+def test_names_that_fill_the_answer() -> None:
+    odd = "\u202e" * 100_000  # six bytes each in JSON
+    columns = [Column(f"{n}{odd}", "", "") for n in range(9)]
+    merged = recordings.tables([table([info(f"{n}{odd}") for n in range(9)], {(0, 0): 1}, columns)])
+    assert (len(merged.layers), len(merged.columns)) == (3, 3)
+    assert merged.values(0, 1).tolist() == [[[1] * 3] * 3]
+    assert merged.warnings == (
+        "left out: 6 of 9 layers: too many",
+        "left out: 6 of 9 statistics: too many",
+    )
+
+
+@given(st.lists(st.lists(st.sampled_from("abcdefg"), unique=True), min_size=1, max_size=5))
+def test_every_table_keeps_its_graph_order_where_tables_agree(tables: list[list[str]]) -> None:
+    tags = [table([info(n) for n in names], {(at, at): at}) for at, names in enumerate(tables)]
+    order = [layer.name for layer in recordings.tables(tags).layers]
+    assert sorted(order) == sorted({name for names in tables for name in names})
+    newest = tables[-1]
+    assert [name for name in order if name in newest] == newest
 
 
 # -- maps -----------------------------------------------------------------------------------------
