@@ -16,7 +16,8 @@ def entropy(rfav: NDArray) -> float:
     if not np.isfinite(rfav).all():
         return math.nan
     values = [float(value) for value in rfav]
-    weights = [math.exp(value - max(values)) for value in values]
+    highest = max(values)
+    weights = [math.exp(value - highest) for value in values]
     total = sum(weights)
     shares = [weight / total for weight in weights]
     return -sum(share * math.log(share) for share in shares if share > 0)
