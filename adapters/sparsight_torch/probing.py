@@ -19,7 +19,7 @@ from sparsight.measurement import BatchStatistics, LayerAccumulator, LayerMeasur
 from sparsight.schema import LayerInfo
 
 from .capture import Capture
-from .functional import rfav_entropy, rfav_rms, scale_free_entropy
+from .functional import rfav_entropy, rfav_statistics
 from .relu import ReluTrace
 from .targets import channel_axis, filters, measurable_layers, unwrapped
 
@@ -29,6 +29,8 @@ Probes: TypeAlias = Tensor | NDArray[np.generic] | Sequence[Tensor | NDArray[np.
 """The samples of a probe set, [N, ...]; several of them for a network of several inputs."""
 
 Statistics = Literal["entropy", "all"]
+
+_PART = 8  # samples whose ReLU inputs are counted at a time: more leave the cache
 
 
 @contextmanager
@@ -166,13 +168,12 @@ class _Probing:
             self._modules[label] = module
             self._accumulators[label] = LayerAccumulator(_info(label, module, output), self.shown)
         axis = channel_axis(module)
-        self._outputs[label] = BatchStatistics(
-            _map(rfav_entropy(output, axis), module),
-            _map(scale_free_entropy(output, axis), module) if self.everything else None,
-            _map(rfav_rms(output, axis), module) if self.everything else None,
-        )
-        if self.everything:
-            self._trace.follow(label, output)
+        if not self.everything:
+            self._outputs[label] = BatchStatistics(_map(rfav_entropy(output, axis)))
+            return
+        entropy, rms, scale_free = map(_map, rfav_statistics(output, axis))
+        self._outputs[label] = BatchStatistics(entropy, scale_free, rms)
+        self._trace.follow(label, output)
 
     def _arrived(self, label: str, values: Tensor) -> None:
         axis = self._accumulators[label].layer.channel_axis
@@ -180,7 +181,8 @@ class _Probing:
         maximum = values.amax(others)
         if maximum.isnan().any():  # a NaN says nothing about whether a channel is dead
             maximum = values.nan_to_num(-torch.inf, torch.inf, -torch.inf).amax(others)
-        self._relu[label] = (maximum.float().cpu().numpy(), int((values <= 0).sum()))
+        zeros = sum(int((part <= 0).sum()) for part in values.split(_PART))
+        self._relu[label] = (maximum.float().cpu().numpy(), zeros)
 
 
 def _info(name: str, module: nn.Module, output: Tensor) -> LayerInfo:
@@ -196,7 +198,7 @@ def _info(name: str, module: nn.Module, output: Tensor) -> LayerInfo:
     )
 
 
-def _map(values: Tensor, module: nn.Module) -> NDArray[np.floating]:
+def _map(values: Tensor) -> NDArray[np.floating]:
     """Values at each position, [N, *map]; a dense layer on vectors has a map of one cell."""
     array = values.cpu().numpy()
     return array.reshape(-1, 1, 1) if array.ndim == 1 else array

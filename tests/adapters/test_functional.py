@@ -80,6 +80,7 @@ def test_not_finite_means_nan_there_and_only_there(bad):
         functional.scale_free_entropy,
         functional.rfav_rms,
         lambda a, axis=1: functional._plain_entropy(a, axis),
+        *(lambda a, n=n: functional.rfav_statistics(a)[n] for n in range(3)),
     ):
         result = function(values)
         assert result.isnan().nonzero().tolist() == [[1, 0]]
@@ -125,6 +126,16 @@ def test_numpy_and_torch_agree(shape, scale, seed):
         ours = getattr(functional, name)(values).numpy()
         theirs = getattr(core_entropy, name)(values.numpy())
         np.testing.assert_allclose(ours, theirs, atol=2e-5, rtol=2e-5, equal_nan=True)
+
+
+@pytest.mark.parametrize(("shape", "axis"), SHAPES)
+@pytest.mark.parametrize("scale", [0, 1e-30, 1, 1e4, 1e30])
+def test_statistics_in_one_go_are_the_single_ones(shape, axis, scale):
+    values = logits(shape, scale).float()
+    together = functional.rfav_statistics(values, axis)
+    singly = (functional.rfav_entropy, functional.rfav_rms, functional.scale_free_entropy)
+    for ours, function in zip(together, singly, strict=True):
+        torch.testing.assert_close(ours, function(values, axis), rtol=2e-6, atol=2e-6)
 
 
 def test_under_compile_and_func():
