@@ -39,7 +39,7 @@ _SCALARS = 2_000  # points of a user's own curve; TensorBoard keeps 1,000 unless
 _CACHE_BYTES = 96 * 2**20
 _RECENT = 1.0  # seconds for which a listing is used again
 _READERS = 16  # reads at once: of the 44 ms that each takes, the data server works for one
-_SETTLING = 5.0  # seconds without news after which a run counts as loaded
+_SETTLING = 6.0  # seconds; while it loads, the Rust loader shows what it has every 5 s
 _OLD = 60.0  # seconds: a record that is older when it arrives was not written just now
 
 

@@ -147,14 +147,12 @@ class Board:
             reply = connection.getresponse()
             return Reply(reply.status, dict(reply.getheaders()), reply.read())
 
-    def wait_for(self, settled: bool = False, **steps: int) -> None:
-        """Wait until these runs have so many steps, or until nothing more arrives."""
+    def wait_for(self, **steps: int) -> None:
+        """Wait until these runs have so many steps."""
 
         def loaded() -> bool:
-            index = self.get("index").json()
-            found = {run["run"]: run["steps"] for run in index["runs"]}
-            enough = all(found.get(run, 0) >= count for run, count in steps.items())
-            return enough and not (settled and index["loading"])
+            found = {run["run"]: run["steps"] for run in self.get("index").json()["runs"]}
+            return all(found.get(run, 0) >= count for run, count in steps.items())
 
         self.wait_until(loaded)
 

@@ -195,9 +195,9 @@ def test_old_records_that_arrive_are_a_sign_of_loading() -> None:
     assert arrivals.late({"old": 10.0, "live": 999.0})
     now = 1003.0
     assert arrivals.late({"old": 20.0, "live": 1002.0})
-    now = 1007.9
+    now = 1008.9
     assert arrivals.late({"old": 20.0, "live": 1007.0})
-    now = 1008.1
+    now = 1009.1
     assert not arrivals.late({"old": 20.0, "live": 1008.0})
     now = 1100.0  # a run that is seen for the first time, long after the start, is complete
     assert not arrivals.late({"old": 20.0, "live": 1099.0, "other": 5.0})
