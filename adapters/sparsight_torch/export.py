@@ -13,7 +13,7 @@ import torch
 from onnx import numpy_helper
 from torch import nn
 
-from sparsight.errors import MissingExtraError, ModelError, RunError
+from sparsight.errors import MissingExtraError, ModelError, RunError, UsageError
 
 from .probing import Probes, evaluating, probe_tensors
 from .targets import unwrapped
@@ -32,6 +32,10 @@ class OnnxExporter:
 
     def __init__(self, model: nn.Module, example: Probes) -> None:
         self._model = unwrapped(model)
+        if any(hasattr(parameter, "full_tensor") for parameter in self._model.parameters()):
+            raise UsageError(
+                "a sharded network cannot be exported: gather its weights into a whole one"
+            )
         # One sample would be traced as a constant batch of one.
         tensors = [tensor[:2] for tensor in probe_tensors(example)]
         self._example = [torch.cat([t, t]) if len(t) == 1 else t for t in tensors]

@@ -6,10 +6,11 @@ import fnmatch
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import torch
+import torch.distributed as dist
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -73,6 +74,9 @@ def measure(
     `statistics="entropy"` scale-free entropy, RMS and the ReLU's fractions are left out.
 
     The network runs in evaluation mode, in float32 if its weights are, and is afterwards as it was.
+    In distributed training all ranks call it; each measures its share of the probes, and all get
+    the measurement of the whole set.
+
     Raises ProbeError for probes that do not fit, TargetError for layers that do not exist.
     """
     network = unwrapped(model)
@@ -83,11 +87,14 @@ def measure(
     probing = _Probing(chosen, tuple(shown), everything=statistics == "all")
     device = _device(network)
     with evaluating(network), probing.attached():
-        for first in range(0, len(tensors[0]), batch_size):
+        for first, last in _batches(len(tensors[0]), batch_size):
             probing.begin(first)
-            batch = [tensor[first : first + batch_size].to(device) for tensor in tensors]
-            _run(network, batch)
-            probing.finish()
+            # A rank that has no probes left runs one all the same: others may wait for its shards.
+            samples = slice(first, last) if last > first else slice(0, 1)
+            _run(network, [tensor[samples].to(device) for tensor in tensors])
+            if last > first:
+                probing.finish()
+    probing.gather()
     if layers is None and len(probing.order) > 1:
         probing.order.pop()  # the output layer
     if not probing.order:
@@ -150,6 +157,18 @@ class _Probing:
             )
             self._accumulators[name].update(complete, self._first)
 
+    def gather(self) -> None:
+        """Add up what the ranks of a distributed run have measured; the same on all of them."""
+        if ranks() == 1:
+            return
+        gathered: list[Any] = [None] * ranks()
+        dist.all_gather_object(gathered, self._accumulators)
+        first, *others = gathered
+        for accumulators in others:
+            for name, accumulator in accumulators.items():
+                first[name].merge(accumulator)
+        self._accumulators = first
+
     def results(self, centre: Centre) -> list[LayerMeasurement]:
         summaries = {
             module: correlation_summary(filters(module).detach().cpu().float().numpy(), centre)
@@ -183,6 +202,24 @@ class _Probing:
             maximum = values.nan_to_num(-torch.inf, torch.inf, -torch.inf).amax(others)
         zeros = sum(int((part <= 0).sum()) for part in values.split(_PART))
         self._relu[label] = (maximum.float().cpu().numpy(), zeros)
+
+
+def ranks() -> int:
+    """Processes that train together; 1 where training is not distributed."""
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def rank() -> int:
+    """Number of this process among those that train together."""
+    return dist.get_rank() if ranks() > 1 else 0
+
+
+def _batches(probes: int, batch_size: int) -> Iterator[tuple[int, int]]:
+    """First probe and end of each batch of this rank's share; as many batches on every rank."""
+    share = -(-probes // ranks())
+    end = min(probes, (rank() + 1) * share)
+    for first in range(rank() * share, (rank() + 1) * share, batch_size):
+        yield first, min(first + batch_size, end)
 
 
 def _info(name: str, module: nn.Module, output: Tensor) -> LayerInfo:

@@ -18,7 +18,7 @@ from sparsight.probes import shown_probes
 from sparsight.writer import RunWriter
 
 from .export import OnnxExporter
-from .probing import Probes, Statistics, measure, probe_tensors
+from .probing import Probes, Statistics, measure, probe_tensors, rank
 
 __all__ = ["Recorder"]
 
@@ -40,7 +40,9 @@ class Recorder:
     checkpoints, each n-th epoch if it is a number, into `logdir`/checkpoints. See `measure` for the
     other options.
 
-    A failed write never ends a training run: it is reported once, by a warning.
+    In distributed training every rank makes a Recorder and calls `record`: each measures its share
+    of the probes, and rank 0 writes. A failed write never ends a training run: it is reported once,
+    by a warning.
     """
 
     def __init__(
@@ -79,6 +81,7 @@ class Recorder:
         sink = None if writer is None else writer._get_file_writer()
         self._writer = RunWriter(self.logdir, sink)
         self._exporter = OnnxExporter(model, self._probes) if also_export else None
+        self._writes = rank() == 0
         self._failed = False
 
     def record(
@@ -101,6 +104,8 @@ class Recorder:
             if due
             else []
         )
+        if not self._writes:
+            return measurements
         try:
             self._writer.write(
                 epoch,

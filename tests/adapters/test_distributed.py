@@ -1,0 +1,142 @@
+"""Two processes over gloo, compared with one process on the joined batch."""
+
+import socket
+import traceback
+from pathlib import Path
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from tests.adapters.reference import gradients
+from torch import Tensor, nn
+
+from sparsight.reader import read_run
+from sparsight_torch import DecorrReg, Recorder, SparsityReg, measure
+
+WORLD = 2
+# Started processes import torch anew, and some of its modules warn about themselves.
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+
+
+def network() -> nn.Sequential:
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(2, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(64, 8), nn.ReLU(), nn.Linear(8, 2)
+    ).double()
+
+
+def images() -> Tensor:
+    return torch.randn(6, 2, 6, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+
+
+def step(model: nn.Module, inner: nn.Module, batch: Tensor) -> None:
+    sparsity = SparsityReg(model, {"0": 1e-2, "3": 2e-2})
+    decorrelation = DecorrReg(model, {"0": 0.5})
+    loss = model(batch).square().sum(1).mean()
+    (loss + sparsity() + decorrelation()).backward()
+
+
+def data_parallel(rank: int) -> dict[str, Tensor]:
+    model = network()
+    parallel = nn.parallel.DistributedDataParallel(model)
+    step(parallel, model, images().chunk(WORLD)[rank])
+    return gradients(model)
+
+
+def fully_sharded(rank: int) -> dict[str, Tensor]:
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard
+
+    model = network()
+    mesh = init_device_mesh("cpu", (WORLD,))
+    for layer in (model[0], model[3]):
+        fully_shard(layer, mesh=mesh)
+    fully_shard(model, mesh=mesh)
+    step(model, model, images().chunk(WORLD)[rank])
+    return {name: p.grad.full_tensor() for name, p in model.named_parameters()}
+
+
+def recording(rank: int, logdir: str) -> list[float]:
+    """All ranks get the measurement of the whole set; 7 probes do not divide by 2."""
+    probes = torch.randn(7, 2, 6, 6, generator=torch.Generator().manual_seed(2)).double()
+    with Recorder(network(), probes, logdir, shown=[0, 6], batch_size=3) as recorder:
+        return [m.statistics["entropy"] for m in recorder.record(0)]
+
+
+def sharded_measurement(rank: int) -> list[float]:
+    from torch.distributed.fsdp import fully_shard
+
+    model = network()
+    for layer in (model[0], model[3]):
+        fully_shard(layer)
+    fully_shard(model)
+    probes = torch.randn(7, 2, 6, 6, generator=torch.Generator().manual_seed(2)).double()
+    return [m.statistics["entropy"] for m in measure(model, probes, batch_size=1)]
+
+
+def worker(rank: int, port: int, logdir: str, results) -> None:
+    try:
+        torch.set_num_threads(1)
+        address = f"tcp://127.0.0.1:{port}"
+        dist.init_process_group("gloo", init_method=address, rank=rank, world_size=WORLD)
+        found = {
+            "data_parallel": as_arrays(data_parallel(rank)),
+            "fully_sharded": as_arrays(fully_sharded(rank)),
+            "recording": recording(rank, logdir),
+            "sharded_measurement": sharded_measurement(rank),
+        }
+        results.put((rank, found))
+        dist.barrier()
+        dist.destroy_process_group()
+    except BaseException:
+        results.put((rank, traceback.format_exc()))
+
+
+def as_arrays(tensors: dict[str, Tensor]) -> dict:
+    return {name: value.numpy() for name, value in tensors.items()}
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory) -> tuple[list[dict], Path]:
+    """What the two ranks found, and where they recorded; one start for all tests."""
+    logdir = tmp_path_factory.mktemp("distributed")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    context = mp.get_context("spawn")
+    results = context.Queue()
+    arguments = [(rank, port, str(logdir), results) for rank in range(WORLD)]
+    processes = [context.Process(target=worker, args=args) for args in arguments]
+    for process in processes:
+        process.start()
+    found = dict(results.get(timeout=240) for _ in range(WORLD))
+    for process in processes:
+        process.join(timeout=60)
+    for value in found.values():
+        assert isinstance(value, dict), value
+    return [found[rank] for rank in range(WORLD)], logdir
+
+
+@pytest.mark.parametrize("what", ["data_parallel", "fully_sharded"])
+def test_gradients_are_those_of_the_joined_batch(both, what):
+    model = network()
+    step(model, model, images())
+    expected = gradients(model)
+    for found in both[0]:
+        assert found[what].keys() == expected.keys()
+        for name, gradient in found[what].items():
+            torch.testing.assert_close(torch.from_numpy(gradient), expected[name])
+
+
+def test_each_rank_measures_its_share_and_rank_0_writes(both, tmp_path):
+    ranks, logdir = both
+    alone = recording(0, str(tmp_path))
+    for found in ranks:
+        assert found["recording"] == pytest.approx(alone, rel=1e-12)
+        assert found["sharded_measurement"] == pytest.approx(alone, rel=1e-12)
+    assert len(list(logdir.iterdir())) == 1
+    together, single = read_run(logdir), read_run(tmp_path)
+    assert together.maps["0"][0].probe_ids == (0, 6)
+    assert (together.maps["0"][0].codes == single.maps["0"][0].codes).all()
+    assert (together.tables[0].values == single.tables[0].values)[:, :2].all()
