@@ -20,6 +20,7 @@ from .measurement import LayerMeasurement
 __all__ = ["EventSink", "RunWriter"]
 
 _NUMBER = itertools.count()
+_SUFFIX = ".sparsight"
 
 
 class EventSink(Protocol):
@@ -150,15 +151,33 @@ def _value(kind: schema.Kind, metadata: bytes, content: NDArray[Any] | bytes) ->
     )
 
 
+def _holds_records(path: Path) -> bool:
+    """Whether another writer's file, that an earlier process shared, holds records of ours."""
+    if path.name.endswith(_SUFFIX):
+        return False
+    ours = set(schema.PLUGIN_OF.values())
+    try:
+        return any(
+            value.metadata.plugin_data.plugin_name in ours
+            for event in itertools.islice(events.read_events(path), 1000)
+            for value in event.summary.value
+        )
+    except RunError:
+        return False  # damaged, or gone by now
+
+
 class _EventFile:
     """An event file of our own."""
 
     def __init__(self, logdir: Path, now: float) -> None:
         logdir.mkdir(parents=True, exist_ok=True)
         # Sorts before every "events.out.tfevents.<seconds since 1970>…", after our own older ones.
+        first = 0
+        if any(_holds_records(path) for path in logdir.iterdir() if events.is_event_file(path)):
+            first = int(now) + 1  # TensorBoard reads by name, and what it reads last counts
         name = (
-            f"events.out.tfevents.0000000000.{int(now * 1000):013d}."
-            f"{socket.gethostname()}.{os.getpid()}.{next(_NUMBER)}.sparsight"
+            f"events.out.tfevents.{first:010d}.{int(now * 1000):013d}."
+            f"{socket.gethostname()}.{os.getpid()}.{next(_NUMBER)}{_SUFFIX}"
         )
         self._file: BinaryIO = (logdir / name).open("xb")
         events.write_event(self._file, events.file_version(now))

@@ -170,6 +170,25 @@ def test_a_shared_file(tmp_path: Path) -> None:
     assert list(run.maps["conv1"]) == [0, 1, 2]
 
 
+def test_our_file_sorts_after_one_that_was_shared(tmp_path: Path) -> None:
+    """TensorBoard reads files by name: read first, the resumed steps would not count."""
+    with SummaryWriter(str(tmp_path)) as shared:
+        writer = RunWriter(tmp_path, sink=shared._get_file_writer())
+        for step in range(4):
+            writer.write(step, network(step))
+    with RunWriter(tmp_path) as resumed:
+        resumed.write(2, network(5))
+    with RunWriter(tmp_path) as again:
+        again.write(3, network(6))
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert [name.endswith(".sparsight") for name in names] == [False, True, True]
+    steps = [[event.step for event in events.read_events(tmp_path / name)] for name in names]
+    assert [recorded[-1] for recorded in steps] == [3, 2, 3]
+    run = read_run(tmp_path)
+    assert run.steps == (0, 1, 2, 3)
+    assert run.tables[2].value("fc1", "entropy") == np.float32(network(5)[1].statistics["entropy"])
+
+
 @pytest.mark.parametrize("wall_time", [math.nan, math.inf, None])
 def test_wall_times_are_always_numbers(tmp_path: Path, wall_time: float | None) -> None:
     with RunWriter(tmp_path) as writer:

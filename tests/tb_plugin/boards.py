@@ -25,7 +25,7 @@ from sparsight import schema
 from sparsight.correlation import correlation_summary
 from sparsight.measurement import BatchStatistics, LayerAccumulator, LayerMeasurement
 from sparsight.probes import shown_probes
-from sparsight.writer import RunWriter
+from sparsight.writer import EventSink, RunWriter
 
 T = TypeVar("T")
 
@@ -60,10 +60,10 @@ def write_run(
     *,
     start: float = 1.7e9,
     losses: bool = False,
-    **options: Any,
+    sink: EventSink | None = None,
 ) -> None:
     """One process that records these steps, ten seconds each."""
-    with RunWriter(folder) as writer:
+    with RunWriter(folder, sink) as writer:
         for number, step in enumerate(steps):
             writer.write(
                 step,
@@ -72,7 +72,6 @@ def write_run(
                 global_step=100 * (step + 1),
                 wall_time=start + 10 * number,
                 scalars={"loss/validation": float(loss_at(step))} if losses else None,
-                **options,
             )
 
 

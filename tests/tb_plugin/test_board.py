@@ -44,7 +44,7 @@ def test_no_epoch_is_lost(board: Board) -> None:
             assert arrays["steps"].tolist() == list(range(-1, 299))
 
 
-@pytest.mark.parametrize("run", ["resumed", "twice"])
+@pytest.mark.parametrize("run", ["resumed", "twice", "attached"])
 def test_a_resumed_run_is_one_line(board: Board, run: str) -> None:
     header, arrays = board.get("layers", run=run).frame()
     assert arrays["steps"].tolist() == list(range(-1, 30))
@@ -102,9 +102,11 @@ def test_layers_that_come_and_go(board: Board) -> None:
 
 def test_index(board: Board) -> None:
     index = board.get("index").json()
-    assert [run["run"] for run in index["runs"]] == ["changed", "plain", "resumed", "twice"]
+    assert [run["run"] for run in index["runs"]] == [
+        *("attached", "changed", "plain", "resumed", "twice"),
+    ]
     assert index["warnings"] == []
-    plain = index["runs"][1]
+    plain = index["runs"][2]
     assert (plain["steps"], plain["first_step"], plain["last_step"]) == (300, -1, 298)
     assert (plain["layers"], plain["loss_tag"]) == (2, "loss/validation")
     assert plain["onset"] == 10
@@ -125,7 +127,7 @@ def test_probes(board: Board) -> None:
     assert probes["indices"] == [0, 1, 2]
     assert len(probes["items"]) == 3
     assert all(item.startswith("data:image/png;base64,iVBORw0KGgo") for item in probes["items"])
-    assert probes["digest"] == board.get("index").json()["runs"][1]["probe_digest"]
+    assert probes["digest"] == board.get("index").json()["runs"][2]["probe_digest"]
 
 
 def test_scalars(board: Board) -> None:
