@@ -55,38 +55,67 @@ export interface Tiling {
   readonly height: number;
 }
 
-/** Draws an atlas as separate tiles, enlarged without smoothing. */
-export function paintTiles(
-  canvas: HTMLCanvasElement,
-  cells: Cells,
-  tiling: Tiling,
-  ratio: number,
-): void {
-  const width = Math.max(1, Math.round(tiling.pitch * tiling.tiles * ratio));
-  const height = Math.max(1, Math.round(tiling.height * ratio));
-  if (canvas.width !== width) canvas.width = width;
-  if (canvas.height !== height) canvas.height = height;
-  const context = canvas.getContext("2d");
-  const source = offscreen(cells);
-  if (!context || !source) return;
-  context.clearRect(0, 0, width, height);
-  context.imageSmoothingEnabled = false;
-  const side = cells.width / tiling.tiles;
-  for (let tile = 0; tile < tiling.tiles; tile++) {
-    const x = Math.round(tile * tiling.pitch * ratio);
-    const wide = Math.round(tiling.width * ratio);
-    context.drawImage(source, tile * side, 0, side, cells.height, x, 0, wide, height);
-  }
+/** What a canvas of tiles shows, so that only what changes is drawn anew. */
+export interface Painted {
+  readonly maps: LayerMaps;
+  readonly scale: ColourScale;
+  readonly tiling: Tiling;
+  readonly ratio: number;
+  readonly steps: readonly number[];
 }
 
-function offscreen(cells: Cells): HTMLCanvasElement | null {
-  const canvas = document.createElement("canvas");
-  canvas.width = Math.max(1, cells.width);
-  canvas.height = Math.max(1, cells.height);
+/** Draws maps as separate tiles, enlarged without smoothing; `before` is on the canvas already. */
+export function paintTiles(
+  canvas: HTMLCanvasElement,
+  now: Painted,
+  transform: Transform,
+  before: Painted | null,
+): void {
+  const { maps, scale, tiling, ratio, steps } = now;
+  const kept = before && sameBut(before, now) ? before.steps : [];
+  const changed = steps.flatMap((step, tile) => (kept[tile] === step ? [] : [tile]));
+  if (!changed.length) return;
   const context = canvas.getContext("2d");
-  if (!context || !cells.pixels.length) return null;
-  context.putImageData(imageOf(cells), 0, 0);
-  return canvas;
+  if (!context) return;
+  if (!kept.length) {
+    canvas.width = Math.max(1, Math.round(tiling.pitch * tiling.tiles * ratio));
+    canvas.height = Math.max(1, Math.round(tiling.height * ratio));
+  }
+  const shown = changed.map((tile) => steps[tile] ?? -1);
+  const cells = atlasCells(maps, shown, scale, transform);
+  const source = onCanvas(cells);
+  if (!source) return;
+  context.imageSmoothingEnabled = false;
+  const side = cells.width / changed.length;
+  const [wide, high] = [Math.round(tiling.width * ratio), canvas.height];
+  changed.forEach((tile, at) => {
+    const x = Math.round(tile * tiling.pitch * ratio);
+    context.clearRect(x, 0, wide, high);
+    context.drawImage(source, at * side, 0, side, cells.height, x, 0, wide, high);
+  });
+}
+
+function sameBut(a: Painted, b: Painted): boolean {
+  const keys = ["tiles", "pitch", "width", "height"] as const;
+  return (
+    a.maps === b.maps &&
+    a.scale.lo === b.scale.lo &&
+    a.scale.hi === b.scale.hi &&
+    a.ratio === b.ratio &&
+    keys.every((key) => a.tiling[key] === b.tiling[key])
+  );
+}
+
+let workbench: HTMLCanvasElement | null = null; // one for all rows: allocating is what costs
+
+function onCanvas(cells: Cells): HTMLCanvasElement | null {
+  if (!cells.pixels.length) return null;
+  const canvas = (workbench ??= document.createElement("canvas"));
+  if (canvas.width < cells.width) canvas.width = cells.width;
+  if (canvas.height < cells.height) canvas.height = cells.height;
+  const context = canvas.getContext("2d");
+  context?.putImageData(imageOf(cells), 0, 0);
+  return context ? canvas : null;
 }
 
 /** Size of a tile that shows a map of this shape within a box of `side` CSS pixels. */

@@ -1,5 +1,6 @@
 import { useCallback, useMemo } from "preact/hooks";
 import { columnsOf, epochAt, nearest } from "../data/epochs";
+import type { Loaded } from "../api/resources";
 import { byCoefficient, coefficient, shares } from "../data/histogram";
 import type { Correlations as Histograms, RunEntry } from "../data/runs";
 import { BINS } from "../data/runs";
@@ -23,27 +24,14 @@ const MOST_COLUMNS = 1024;
 
 /** How alike the filters of the chosen layer are: epochs by Pearson coefficient, a panel a run. */
 export function Correlations() {
-  const [element, near] = useNear<HTMLDivElement>();
-  const layer = useAppState().layer.value;
-  return (
-    <div ref={element}>
-      {layer !== null && near ? (
-        <Loaded layer={layer} />
-      ) : (
-        <Section id="correlations" title="Filter correlations" hint="">
-          <div class="reserved" />
-        </Section>
-      )}
-    </div>
-  );
-}
-
-function Loaded({ layer }: { readonly layer: string }) {
   const state = useAppState();
-  const loaded = state.chosen.value.map((entry) => ({
-    entry,
-    ...state.correlation(entry.run, layer).value,
-  }));
+  const [element, near] = useNear<HTMLDivElement>();
+  const layer = state.layer.value ?? "";
+  const chosen = state.chosen.value;
+  const loaded = chosen.map((entry) => {
+    const found = near && layer ? state.correlation(entry.run, layer).value : null;
+    return { entry, value: found?.value ?? null, message: messageOf(found) };
+  });
   const frequency = state.fields.frequency.cell.value;
   const known = useKept(loaded.map(({ value }) => value));
   const { scale, rows } = useMemo(() => {
@@ -57,8 +45,8 @@ function Loaded({ layer }: { readonly layer: string }) {
       hint="How alike the filters of the chosen layer are: Pearson coefficients of all pairs, by epoch."
       controls={<Controls scale={scale} layer={layer} loaded={loaded} />}
     >
-      <div class="panels">
-        {loaded.map(({ entry, value, ...rest }, at) => (
+      <div class="panels" ref={element}>
+        {loaded.map(({ entry, value, message }, at) => (
           <div
             key={entry.run}
             class="panel"
@@ -69,10 +57,10 @@ function Loaded({ layer }: { readonly layer: string }) {
               <RunStroke run={entry.run} />
               <bdi title={shorten(entry.run, 300)}>{shorten(entry.run, 60)}</bdi>
             </h3>
-            {value && value.steps.length > 0 ? (
+            {value?.steps.length ? (
               <Histogram entry={entry} value={value} shares={rows[at] ?? []} scale={scale} />
             ) : (
-              <p class="muted">{whyNot(rest, value)}</p>
+              <p class="muted reserved">{message}</p>
             )}
           </div>
         ))}
@@ -81,12 +69,10 @@ function Loaded({ layer }: { readonly layer: string }) {
   );
 }
 
-function whyNot(
-  loaded: { readonly status: string; readonly message?: string },
-  value: Histograms | null,
-): string {
-  if (loaded.message !== undefined) return loaded.message;
-  return value ? "No filter correlation is recorded for this layer." : "loading …";
+function messageOf(loaded: Loaded<Histograms> | null): string {
+  if (loaded?.status === "failed") return loaded.message;
+  if (!loaded?.value) return "loading …";
+  return "No filter correlation is recorded for this layer.";
 }
 
 function Controls(props: {

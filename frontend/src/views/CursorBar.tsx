@@ -49,6 +49,7 @@ function LayerSelect() {
     <label class="field">
       <span>Layer</span>
       <select
+        aria-label="Layer"
         value={state.layer.value ?? ""}
         onChange={(event) => {
           state.select(event.currentTarget.value);

@@ -1,4 +1,4 @@
-import { useCallback, useMemo } from "preact/hooks";
+import { useCallback, useEffect, useMemo, useRef } from "preact/hooks";
 import type { Loaded } from "../api/resources";
 import { nearest, pick, union } from "../data/epochs";
 import type { LayerMaps } from "../data/maps";
@@ -7,7 +7,8 @@ import { RELATIVE_ENTROPY, extent, relative } from "../data/statistics";
 import type { LayerInfo } from "../data/table";
 import { columnIndex, layerIndex, valueAt } from "../data/table";
 import { epochPhrase, epochText, format, shorten } from "../data/text";
-import { atlasCells, paintTiles, tileSize } from "../render/atlas";
+import type { Painted } from "../render/atlas";
+import { paintTiles, tileSize } from "../render/atlas";
 import type { Policy } from "../render/scales";
 import type { ColourScale } from "../scale/colour";
 import { sequential } from "../scale/colour";
@@ -265,21 +266,21 @@ function Strip({ run, info, loaded, height, scale, epochs, pitch }: StripProps) 
   const state = useAppState();
   const maps = loaded?.value ?? null;
   const width = info ? tileSize(maps?.shape ?? storedShape(info), pitch - GAP)[0] : pitch - GAP;
+  const painted = useRef<Painted | null>(null);
   const paint = useCallback(
     (canvas: HTMLCanvasElement) => {
       if (!maps) return;
       const steps = epochs.map((epoch) => exactStep(maps.steps, epoch));
-      const transform = (h: number): number => h / Math.log(maps.channels);
       const tiling = { tiles: epochs.length, pitch, width, height };
-      paintTiles(
-        canvas,
-        atlasCells(maps, steps, scale, transform),
-        tiling,
-        window.devicePixelRatio,
-      );
+      const now = { maps, scale, tiling, ratio: window.devicePixelRatio, steps };
+      paintTiles(canvas, now, (h) => h / Math.log(maps.channels), painted.current);
+      painted.current = now;
     },
     [maps, epochs, scale, pitch, width, height],
   );
+  useEffect(() => {
+    if (!maps) painted.current = null; // the canvas is gone
+  }, [maps]);
   if (!info) return <span class="muted">not in this run</span>;
   if (!maps) {
     return <span class="muted">{loaded?.status === "failed" ? loaded.message : "loading …"}</span>;

@@ -45,6 +45,7 @@ export function Select<T extends string>(props: {
     <label class="field">
       <span>{props.label}</span>
       <select
+        aria-label={props.label}
         value={props.value}
         disabled={props.disabled}
         onChange={(event) => {
