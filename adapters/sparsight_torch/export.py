@@ -15,7 +15,7 @@ from torch import nn
 
 from sparsight.errors import MissingExtraError, ModelError, RunError, UsageError
 
-from .probing import Probes, evaluating, probe_tensors
+from .probing import Probes, ProbeSet, evaluating
 from .targets import unwrapped
 
 __all__ = ["OnnxExporter"]
@@ -36,9 +36,12 @@ class OnnxExporter:
             raise UsageError(
                 "a sharded network cannot be exported: gather its weights into a whole one"
             )
+        probes = ProbeSet.of(example)
         # One sample would be traced as a constant batch of one.
-        tensors = [tensor[:2] for tensor in probe_tensors(example)]
-        self._example = [torch.cat([t, t]) if len(t) == 1 else t for t in tensors]
+        pairs = (
+            tensor[:2] if len(tensor) > 1 else torch.cat([tensor] * 2) for tensor in probes.tensors
+        )
+        self._example = ProbeSet(tuple(pairs), probes.names)
         self._proto: onnx.ModelProto | None = None
 
     def export(self, path: str | Path) -> Path:
@@ -67,18 +70,19 @@ class OnnxExporter:
         except ImportError:
             raise MissingExtraError("onnxscript", "torch", "ONNX export") from None
         device = next((p.device for p in self._model.parameters()), torch.device("cpu"))
-        arguments = tuple(tensor.to(device) for tensor in self._example)
-        batch = {0: torch.export.Dim.DYNAMIC}
+        arguments, keywords = self._example.batch(slice(None), device)
+        names = self._example.names or _input_names(len(arguments))
         with evaluating(self._model), _quiet():
             try:
                 program = torch.onnx.export(
                     self._model,
                     arguments,
+                    kwargs=keywords,
                     dynamo=True,
                     optimize=False,
                     verbose=False,
-                    input_names=_input_names(len(arguments)),
-                    dynamic_shapes=tuple(batch for _ in arguments),
+                    input_names=names,
+                    dynamic_shapes=_dynamic_shapes(self._example),
                 )
             except Exception as error:  # its exporter raises errors of many kinds
                 reason = str(error).strip().splitlines() or [type(error).__name__]
@@ -96,6 +100,12 @@ class OnnxExporter:
             if tensor.name in state:
                 values = state[tensor.name].detach().cpu().contiguous().numpy()
                 tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
+
+
+def _dynamic_shapes(example: ProbeSet) -> Any:
+    """The first axis of each input, which counts the samples."""
+    batch = [{0: torch.export.Dim.DYNAMIC} for _ in example.tensors]
+    return tuple(batch) if example.names is None else dict(zip(example.names, batch, strict=True))
 
 
 def _input_names(number: int) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
@@ -24,10 +24,13 @@ from .functional import rfav_entropy, rfav_statistics
 from .relu import ReluTrace
 from .targets import channel_axis, filters, measurable_layers, unwrapped
 
-__all__ = ["Probes", "Statistics", "evaluating", "measure", "probe_tensors"]
+__all__ = ["ProbeSet", "Probes", "Statistics", "evaluating", "measure"]
 
-Probes: TypeAlias = Tensor | NDArray[np.generic] | Sequence[Tensor | NDArray[np.generic]]
-"""The samples of a probe set, [N, ...]; several of them for a network of several inputs."""
+Samples: TypeAlias = Tensor | NDArray[Any]
+
+Probes: TypeAlias = Samples | Sequence[Samples] | Mapping[str, Samples]
+"""The samples of a probe set, [N, ...]; a sequence, or a mapping by keyword, of such for a network
+of several inputs."""
 
 Statistics = Literal["entropy", "all"]
 
@@ -80,18 +83,18 @@ def measure(
     Raises ProbeError for probes that do not fit, TargetError for layers that do not exist.
     """
     network = unwrapped(model)
-    tensors = probe_tensors(probes)
+    probe_set = ProbeSet.of(probes)
     chosen = _chosen(measurable_layers(network), layers)
     if statistics not in ("entropy", "all"):
         raise UsageError(f"statistics={statistics!r}: 'entropy' or 'all' was wanted")
     probing = _Probing(chosen, tuple(shown), everything=statistics == "all")
     device = _device(network)
     with evaluating(network), probing.attached():
-        for first, last in _batches(len(tensors[0]), batch_size):
+        for first, last in _batches(len(probe_set), batch_size):
             probing.begin(first)
             # A rank that has no probes left runs one all the same: others may wait for its shards.
             samples = slice(first, last) if last > first else slice(0, 1)
-            _run(network, [tensor[samples].to(device) for tensor in tensors])
+            _run(network, *probe_set.batch(samples, device))
             if last > first:
                 probing.finish()
     probing.gather()
@@ -102,16 +105,39 @@ def measure(
     return probing.results(centre)
 
 
-def probe_tensors(probes: Probes) -> list[Tensor]:
-    """The probe set as tensors, one an input. Raises ProbeError where they do not fit together."""
-    items = [probes] if isinstance(probes, Tensor | np.ndarray) else list(probes)
-    tensors = [torch.as_tensor(item) for item in items]
-    if not tensors or any(tensor.ndim < 1 for tensor in tensors) or not len(tensors[0]):
-        raise ProbeError("the probe set is empty; samples [N, ...] of each input are needed")
-    if len({len(tensor) for tensor in tensors}) > 1:
-        lengths = ", ".join(str(len(tensor)) for tensor in tensors)
-        raise ProbeError(f"the inputs of the probe set hold {lengths} samples; as many were wanted")
-    return tensors
+@dataclass(frozen=True)
+class ProbeSet:
+    """The samples of a probe set as the network takes them."""
+
+    tensors: tuple[Tensor, ...]
+    names: tuple[str, ...] | None = None
+    """Keywords of the inputs, or None where they go by position."""
+
+    @classmethod
+    def of(cls, probes: Probes) -> ProbeSet:
+        """Of what a user gave. Raises ProbeError where inputs do not fit together."""
+        names = tuple(probes) if isinstance(probes, Mapping) else None
+        alone = isinstance(probes, Tensor | np.ndarray)
+        items = probes.values() if isinstance(probes, Mapping) else [probes] if alone else probes
+        tensors = tuple(torch.as_tensor(item) for item in items)
+        if not tensors or any(tensor.ndim < 1 for tensor in tensors) or not len(tensors[0]):
+            raise ProbeError("the probe set is empty; samples [N, ...] of each input are needed")
+        if len({len(tensor) for tensor in tensors}) > 1:
+            lengths = ", ".join(str(len(tensor)) for tensor in tensors)
+            raise ProbeError(f"the inputs of the probe set hold {lengths} samples; they must agree")
+        return cls(tensors, names)
+
+    def __len__(self) -> int:
+        return len(self.tensors[0])
+
+    def batch(
+        self, samples: slice, device: torch.device
+    ) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
+        """Positional and keyword arguments of the network."""
+        tensors = tuple(tensor[samples].to(device) for tensor in self.tensors)
+        if self.names is None:
+            return tensors, {}
+        return (), dict(zip(self.names, tensors, strict=True))
 
 
 @dataclass
@@ -253,11 +279,12 @@ def _chosen(layers: dict[str, nn.Module], wanted: Sequence[str] | None) -> dict[
     return chosen
 
 
-def _run(network: nn.Module, batch: list[Tensor]) -> None:
+def _run(network: nn.Module, inputs: tuple[Tensor, ...], keywords: dict[str, Tensor]) -> None:
     try:
-        network(*batch)
+        network(*inputs, **keywords)
     except (RuntimeError, TypeError, ValueError) as error:
-        shapes = ", ".join(f"{tuple(tensor.shape)} {tensor.dtype}" for tensor in batch)
+        given = (*inputs, *keywords.values())
+        shapes = ", ".join(f"{tuple(tensor.shape)} {tensor.dtype}" for tensor in given)
         raise ProbeError(
             f"the network does not run on probes of shape {shapes}: {error}"
         ) from error

@@ -18,7 +18,7 @@ from sparsight.probes import shown_probes
 from sparsight.writer import RunWriter
 
 from .export import OnnxExporter
-from .probing import Probes, Statistics, measure, probe_tensors, rank
+from .probing import Probes, ProbeSet, Statistics, measure, rank
 
 __all__ = ["Recorder"]
 
@@ -32,13 +32,13 @@ class Recorder:
                 ...
                 recorder.record(epoch, scalars={"loss/validation": loss})
 
-    `probes` are held-out samples, [N, ...], of the network's input, or a sequence of such for
-    several inputs. Events go into `logdir`, or into the file of `writer`, the SummaryWriter that
-    you already have: prefer that, since a second file in a directory can hold up its curves in
-    TensorBoard. `layers` chooses what is measured, `shown` how many probes' maps are kept (spread
-    over the set), or which. `every` measures each n-th epoch only. `also_export` writes ONNX
-    checkpoints, each n-th epoch if it is a number, into `logdir`/checkpoints. See `measure` for the
-    other options.
+    `probes` are held-out samples, [N, ...], of the network's input, or a sequence of such, or a
+    mapping by keyword, for several inputs. Events go into `logdir`, or into the file of `writer`,
+    the SummaryWriter that you already have: prefer that, since a second file in a directory can
+    hold up its curves in TensorBoard. `layers` chooses what is measured, `shown` how many probes'
+    maps are kept (spread over the set), or which. `every` measures each n-th epoch only.
+    `also_export` writes ONNX checkpoints, each n-th epoch if it is a number, into
+    `logdir`/checkpoints. See `measure` for the other options.
 
     In distributed training every rank makes a Recorder and calls `record`: each measures its share
     of the probes, and rank 0 writes. A failed write never ends a training run: it is reported once,
@@ -67,9 +67,10 @@ class Recorder:
         if every < 1:
             raise UsageError(f"every={every}: a number of epochs, at least 1, was wanted")
         self._model = model
-        self._probes = probe_tensors(probes)
-        indices = _indices(len(self._probes[0]), shown)
-        self._shown = shown_probes([tensor.numpy(force=True) for tensor in self._probes], indices)
+        self._probes = probes
+        probe_set = ProbeSet.of(probes)
+        arrays = [tensor.numpy(force=True) for tensor in probe_set.tensors]
+        self._shown = shown_probes(arrays, _indices(len(probe_set), shown))
         self._options: dict[str, Any] = {
             "layers": layers,
             "statistics": statistics,

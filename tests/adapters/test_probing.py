@@ -151,15 +151,19 @@ def test_several_inputs_and_arrays():
         def forward(self, one: Tensor, two: Tensor) -> Tensor:
             return self.second(self.first(one) * two)
 
-    found = measure(Two(), [np.ones((5, 3), np.float32), torch.ones(5, 1)])
-    assert [m.layer.name for m in found] == ["first"]
+    torch.manual_seed(0)
+    one, two = np.ones((5, 3), np.float32), torch.ones(5, 1)
+    model = Two()
+    for probes in ([one, two], {"two": two, "one": one}):
+        (found,) = measure(model, probes)
+        assert found.layer.name == "first"
 
 
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
         (lambda n, p: measure(n, p[:0]), ProbeError, "empty"),
-        (lambda n, p: measure(n, [p, p[:3]]), ProbeError, "11, 3 samples"),
+        (lambda n, p: measure(n, [p, p[:3]]), ProbeError, "11, 3 samples; they must agree"),
         (lambda n, p: measure(n, p[:, :1]), ProbeError, r"shape \(11, 1, 8, 8\)"),
         (lambda n, p: measure(n, p, layers=["conv9"]), TargetError, "did you mean 'conv"),
         (lambda n, p: measure(n, p, statistics="most"), UsageError, "'entropy' or 'all'"),
