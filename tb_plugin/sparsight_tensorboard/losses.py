@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from sparsight.onset import SIGMA, Onset, find_onset, smooth
 
-from .recordings import Record, Tables, survivors
+from .records import Record, survivors
+from .tables import Tables
 
 __all__ = ["Curve", "aligned", "curve_names", "find_validation_loss"]
 

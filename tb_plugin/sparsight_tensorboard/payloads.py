@@ -15,10 +15,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import recordings
+from . import layer_series
+from .layer_series import LayerSeries
 from .losses import Curve, Names
-from .recordings import LayerSeries, Probes, Tables
+from .probes import Probes
 from .store import RunSummary
+from .tables import Tables
 
 __all__ = ["correlation", "frame", "index", "layers", "maps", "probes", "scalar", "scalar_names"]
 
@@ -130,7 +132,7 @@ def maps(
 ) -> bytes:
     """`maps`: entropy maps of one layer, of one probe or of all that are shown."""
     limit = MAX_ANSWER - _SLACK - 2 * len(_json({"run": run, "layer": layer}))
-    found = recordings.maps(layer, series, probe=probe, first=first, last=last, limit=limit)
+    found = layer_series.maps(layer, series, probe=probe, first=first, last=last, limit=limit)
     header = {
         "run": run,
         "layer": layer,
@@ -156,7 +158,7 @@ def correlation(
 ) -> bytes:
     """`correlation`: histograms of the filter correlations of one layer."""
     limit = MAX_ANSWER - _SLACK - 2 * len(_json({"run": run, "layer": layer}))
-    found = recordings.correlations(layer, series, first=first, last=last, limit=limit)
+    found = layer_series.correlations(layer, series, first=first, last=last, limit=limit)
     header = {
         "run": run,
         "layer": layer,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -16,11 +15,12 @@ from werkzeug import wrappers
 
 from sparsight import schema
 from sparsight.errors import RunError, UsageError, nearest
-from sparsight.onset import SIGMA
 
 from . import assets, losses, payloads
-from .recordings import NotRecorded
-from .store import MeasurementStore, Scope
+from .provider import Provider, Scope
+from .query import Query
+from .records import NotRecorded
+from .store import MeasurementStore
 
 __all__ = ["ROUTES", "SparsityPlugin"]
 
@@ -35,62 +35,6 @@ class Answer:
     state: object
     """Whatever the answer depends on; its representation becomes the ETag."""
     body: Callable[[], bytes | Mapping[str, Any]]
-
-
-class Query:
-    """The parameters of a request. Raises UsageError for what is missing or makes no sense."""
-
-    def __init__(self, request: wrappers.Request, known: tuple[str, ...]) -> None:
-        self._values = request.args
-        for name in self._values:
-            if name not in known:
-                raise UsageError(f"there is no parameter {name!r} here; {nearest(name, known)}")
-
-    def text(self, name: str) -> str:
-        """A parameter that must be there."""
-        value = self.optional(name)
-        if value is None:
-            raise UsageError(f"the parameter {name!r} is missing")
-        return value
-
-    def optional(self, name: str) -> str | None:
-        """A parameter that may be missing."""
-        return self._values.get(name) or None
-
-    def step(self, name: str) -> int | None:
-        """A step, or None where it is not given."""
-        value = self.optional(name)
-        return None if value is None else _whole_number(name, value)
-
-    def probe(self) -> int | str | None:
-        """Index of a probe, "mean", or None for all."""
-        value = self.optional("probe")
-        if value is None or value == "mean":
-            return value
-        return _whole_number("probe", value, ", or mean,")
-
-    def sigma(self) -> float:
-        """Width of the smoothing in epochs."""
-        value = self.optional("sigma")
-        if value is None:
-            return SIGMA
-        try:
-            sigma = float(value)
-        except ValueError:
-            sigma = math.nan
-        if not 0 <= sigma <= 1e6:
-            raise UsageError(f"sigma={value!r}: a number of epochs, 0 or more, was wanted")
-        return sigma
-
-
-def _whole_number(name: str, value: str, more: str = "") -> int:
-    try:
-        number = int(value)
-    except ValueError:
-        number = 2**63
-    if abs(number) >= 2**63:
-        raise UsageError(f"{name}={value[:50]!r}: a whole number{more} was wanted")
-    return number
 
 
 # -- routes ---------------------------------------------------------------------------------------
@@ -204,7 +148,7 @@ class SparsityPlugin(base_plugin.TBPlugin):  # type: ignore[misc]  # TensorBoard
     plugin_name = schema.LAYERS_PLUGIN
 
     def __init__(self, context: base_plugin.TBContext) -> None:
-        self._store = MeasurementStore(context.data_provider)
+        self._store = MeasurementStore(Provider(context.data_provider))
 
     def get_plugin_apps(self) -> dict[str, Any]:
         """Routes, as TensorBoard wants them: path to WSGI application."""
@@ -251,7 +195,7 @@ def _reply(request: wrappers.Request, route: Route, store: MeasurementStore) -> 
     if request.method not in ("GET", "HEAD"):
         return _problem(request, 405, "only GET is answered here")
     try:
-        query = Query(request, route.parameters)
+        query = Query(request.args, route.parameters)
         answer = route.answer(store, Scope.of(request.environ), query)
         digest = _digest((sorted(request.args.items()), answer.state))
         return _respond(request, digest, route.media_type, answer.body)

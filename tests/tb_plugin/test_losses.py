@@ -7,7 +7,8 @@ import pytest
 
 from sparsight import schema
 from sparsight_tensorboard.losses import aligned, curve_names, find_validation_loss
-from sparsight_tensorboard.recordings import Record, Tables, Tag, tables
+from sparsight_tensorboard.records import Record, Tag
+from sparsight_tensorboard.tables import Tables, merged
 
 METADATA = schema.encode_layers([schema.LayerInfo("conv1", "Conv", 8, (2, 2), 1, "linear output")])
 
@@ -21,7 +22,7 @@ def recorded(
     if global_steps is not None:
         counts = [Record(s, w, np.array(g)) for (s, w), g in zip(events, global_steps, strict=True)]
         tags.append(Tag(schema.GLOBAL_STEP_TAG, schema.encode_metadata(), counts))
-    return tables(tags)
+    return merged(tags)
 
 
 def guess(tags: list[str], run: str = "run") -> str | None:

@@ -9,8 +9,9 @@ from hypothesis.extra import numpy as arrays
 from tests.tb_plugin.boards import decode_frame
 
 from sparsight import schema
-from sparsight_tensorboard import payloads, recordings
-from sparsight_tensorboard.recordings import Probes, Record, Tag
+from sparsight_tensorboard import layer_series, payloads, tables
+from sparsight_tensorboard.probes import Probes
+from sparsight_tensorboard.records import Record, Tag
 from sparsight_tensorboard.store import RunSummary
 
 DTYPES = st.sampled_from([np.float32, np.float64, np.int32, np.uint8])
@@ -74,7 +75,7 @@ def test_layers_fit_into_an_answer() -> None:
     metadata = schema.encode_layers(layers)
     table = np.ones((len(layers), len(schema.COLUMNS)), np.float32)
     tag = Tag("sparsity/layers/x", metadata, [Record(s, s, table) for s in range(400)])
-    merged = recordings.tables([tag])
+    merged = tables.merged([tag])
     seen: list[int] = []
     first: int | None = None
     for _ in range(9):
@@ -109,7 +110,7 @@ def test_maps_and_histograms_fit_into_an_answer() -> None:
     metadata = schema.encode_metadata(layer=layer)
     steps = range(200)
     tag = Tag("sparsity/maps/x", metadata, [Record(s, s, record) for s in steps])
-    series = recordings.layer_records([tag], ())
+    series = layer_series.of_layer([tag], ())
     body = payloads.maps("r", layer, 8, series, None, None, None)
     assert 0.97 * payloads.MAX_ANSWER < len(body) <= payloads.MAX_ANSWER
     header, found = decode_frame(body)
@@ -117,7 +118,7 @@ def test_maps_and_histograms_fit_into_an_answer() -> None:
 
     counts = np.arange(201)
     tag = Tag("sparsity/correlation/x", metadata, [Record(s, s, counts) for s in range(20_000)])
-    series = recordings.layer_records([tag], ())
+    series = layer_series.of_layer([tag], ())
     body = payloads.correlation("r", layer, series, None, None)
     assert len(body) <= payloads.MAX_ANSWER
     header, found = decode_frame(body)

@@ -15,7 +15,10 @@ from tensorboard.data import provider as data_provider
 
 from sparsight import schema
 from sparsight.errors import RunError
-from sparsight_tensorboard.store import MeasurementStore, Scope, _Arrivals, _Cache
+from sparsight_tensorboard.arrivals import Arrivals
+from sparsight_tensorboard.cache import Cache
+from sparsight_tensorboard.provider import Provider, Scope
+from sparsight_tensorboard.store import MeasurementStore
 
 SCOPE = Scope(None, "")
 LAYERS = [schema.LayerInfo("a", "Conv", 8, (2, 2), 1, "linear output")]
@@ -33,7 +36,7 @@ class Refused(grpc.RpcError):
         return self._code
 
 
-class Provider:
+class Loaded:
     """A data provider of one run; what it holds, and how it fails, is up to the test."""
 
     def __init__(self, read: Callable[[int], list[Any]], metadata: bytes = METADATA) -> None:
@@ -64,8 +67,8 @@ def data(steps: int) -> list[Any]:
     return [SimpleNamespace(step=s, wall_time=float(s), numpy=table) for s in range(steps)]
 
 
-def warnings_of(provider: Provider) -> tuple[int, str]:
-    store = MeasurementStore(provider)
+def warnings_of(provider: Loaded) -> tuple[int, str]:
+    store = MeasurementStore(Provider(provider))
     tables = store.tables(SCOPE, "run", store.tags(SCOPE, "run"))
     return len(tables.steps), "\n".join(tables.warnings)
 
@@ -76,7 +79,7 @@ def test_a_tag_that_does_not_fit_into_a_message_is_thinned() -> None:
             raise Refused(grpc.StatusCode.RESOURCE_EXHAUSTED)
         return data(downsample)
 
-    steps, warnings = warnings_of(Provider(read))
+    steps, warnings = warnings_of(Loaded(read))
     assert steps == 1000
     assert warnings == f"{TAG} is too large to read at once: 1000 steps are shown"
 
@@ -85,7 +88,7 @@ def test_a_tag_that_never_fits_is_left_out() -> None:
     def read(_: int) -> list[Any]:
         raise Refused(grpc.StatusCode.RESOURCE_EXHAUSTED)
 
-    assert warnings_of(Provider(read)) == (
+    assert warnings_of(Loaded(read)) == (
         0,
         f"{TAG} is left out: its records are too large to read",
     )
@@ -96,7 +99,7 @@ def test_a_tag_that_cannot_be_read_is_left_out(error: Exception) -> None:
     def read(_: int) -> list[Any]:
         raise error
 
-    provider = Provider(read)
+    provider = Loaded(read)
     steps, warnings = warnings_of(provider)
     assert (steps, provider.reads) == (0, 1)
     assert warnings.startswith(f"{TAG} is left out: TensorBoard cannot read it (")
@@ -105,18 +108,18 @@ def test_a_tag_that_cannot_be_read_is_left_out(error: Exception) -> None:
 
 
 def test_a_data_server_that_is_gone() -> None:
-    provider = Provider(lambda _: [])
+    provider = Loaded(lambda _: [])
     provider.list_tensors = lambda *_, **__: raise_(Refused(grpc.StatusCode.UNAVAILABLE))
     with pytest.raises(RunError, match="TensorBoard's data cannot be read just now"):
-        MeasurementStore(provider).runs(SCOPE)
+        MeasurementStore(Provider(provider)).runs(SCOPE)
 
 
 def test_tensorboards_own_refusals_are_its_to_answer() -> None:
-    provider = Provider(lambda _: [])
+    provider = Loaded(lambda _: [])
     denied = tensorboard_errors.PermissionDeniedError("not yours")
     provider.list_tensors = lambda *_, **__: raise_(denied)
     with pytest.raises(tensorboard_errors.PermissionDeniedError):
-        MeasurementStore(provider).runs(SCOPE)
+        MeasurementStore(Provider(provider)).runs(SCOPE)
 
 
 def raise_(error: Exception) -> Any:
@@ -124,8 +127,8 @@ def raise_(error: Exception) -> Any:
 
 
 def test_nothing_is_read_twice() -> None:
-    provider = Provider(lambda _: data(3))
-    store = MeasurementStore(provider)
+    provider = Loaded(lambda _: data(3))
+    store = MeasurementStore(Provider(provider))
     for _ in range(5):
         tags = store.tags(SCOPE, "run")
         store.tables(SCOPE, "run", tags)
@@ -140,7 +143,7 @@ def test_nothing_is_read_twice() -> None:
     "metadata", [b"", b"[]", b"{", b'{"layer": NaN}', b"[" * 100_000, b"\xff", b'{"version": 1}']
 )
 def test_metadata_of_any_kind_can_be_summarised(metadata: bytes) -> None:
-    store = MeasurementStore(Provider(lambda _: data(3), metadata))
+    store = MeasurementStore(Provider(Loaded(lambda _: data(3), metadata)))
     (summary,) = store.summaries(SCOPE, store.runs(SCOPE), {})
     assert (summary.steps, summary.probe_digest, summary.probe_count) == (0, None, None)
     assert len(summary.warnings) == 1
@@ -150,7 +153,7 @@ def test_metadata_of_any_kind_can_be_summarised(metadata: bytes) -> None:
 
 
 def test_a_cache_forgets_what_was_not_used_lately() -> None:
-    cache: _Cache[str] = _Cache(100)
+    cache: Cache[str] = Cache(100)
     made: list[str] = []
 
     def get(key: str, size: int = 40) -> str:
@@ -171,7 +174,7 @@ def test_a_cache_forgets_what_was_not_used_lately() -> None:
 
 
 def test_a_cache_that_many_threads_use() -> None:
-    cache: _Cache[int] = _Cache(50)
+    cache: Cache[int] = Cache(50)
     wrong: list[int] = []
 
     def use() -> None:
@@ -191,7 +194,7 @@ def test_a_cache_that_many_threads_use() -> None:
 
 def test_old_records_that_arrive_are_a_sign_of_loading() -> None:
     now = 1000.0
-    arrivals = _Arrivals(lambda: now)
+    arrivals = Arrivals(lambda: now)
     assert arrivals.late({"old": 10.0, "live": 999.0})
     now = 1003.0
     assert arrivals.late({"old": 20.0, "live": 1002.0})
