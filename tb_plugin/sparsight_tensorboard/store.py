@@ -117,27 +117,34 @@ class MeasurementStore:
 
     def summaries(self, scope: Scope, runs: Listing, scalars: Listing) -> list[RunSummary]:
         """What the index says of each run."""
+        tags_of = {run: [series.tag for series in own] for run, own in scalars.items()}
+
+        def summary(run: str) -> RunSummary:
+            names = losses.curve_names(run, tags_of)
+            guess = losses.find_validation_loss(run, names, runs)
+            owner, tag = names[guess] if guess else ("", "")
+            loss = [series for series in scalars.get(owner, ()) if series.tag == tag]
+            return self._summary(scope, run, runs[run], guess, owner, loss)
+
         with ThreadPoolExecutor(_READERS) as pool:
-            read = [
-                pool.submit(self._summary, scope, run, tags, runs, scalars)
-                for run, tags in runs.items()
-            ]
-            return [summary.result() for summary in read]
+            return list(pool.map(summary, runs))
 
     def _summary(
-        self, scope: Scope, run: str, tags: Sequence[Series], runs: Listing, scalars: Listing
+        self,
+        scope: Scope,
+        run: str,
+        tags: Sequence[Series],
+        guess: str | None,
+        owner: str,
+        loss: Sequence[Series],
     ) -> RunSummary:
-        """Computed again when something arrived."""
-        names = losses.curve_names(run, {r: [s.tag for s in tags] for r, tags in scalars.items()})
-        guess = losses.find_validation_loss(run, names, runs)
-        owner, tag = names[guess] if guess else ("", "")
-        state = [series for series in scalars.get(owner, ()) if series.tag == tag]
+        """Computed again when something arrived. `loss`: the guessed curve, if any, of `owner`."""
 
         def read() -> tuple[RunSummary, int]:
             tables = self.tables(scope, run, tags)
             turned = None
-            if guess:
-                points = self._provider.points(scope, owner, tag)
+            for series in loss:
+                points = self._provider.points(scope, owner, series.tag)
                 turned = losses.aligned(points, tables).onset
             probes = _fields(_newest_probes(tags))
             return RunSummary(
@@ -153,7 +160,7 @@ class MeasurementStore:
                 warnings=tables.warnings,
             ), 1
 
-        return self._summaries.get((scope.experiment, run, *tags, guess, *state), read)
+        return self._summaries.get((scope.experiment, run, *tags, guess, *loss), read)
 
     def tables(self, scope: Scope, run: str, tags: Sequence[Series]) -> Tables:
         """The statistics of all layers, given the tags that describe the run."""
