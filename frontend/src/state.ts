@@ -122,9 +122,13 @@ export class State {
     const wanted = this.fields.probe.cell.value;
     if (wanted === "mean") return "mean";
     if (wanted !== null && /^\d{1,9}$/.test(wanted)) return Number(wanted);
-    const first = this.mapRuns.value[0];
-    const probes = first === undefined ? null : this.probes(first).value.value;
-    return probes ? (probes.indices[0] ?? "mean") : "mean";
+    return this.shownProbes.value?.indices[0] ?? "mean";
+  });
+
+  /** The probes to choose from: of the first run that shows some. */
+  readonly shownProbes: ReadonlySignal<Probes | null> = computed(() => {
+    const known = this.mapRuns.value.map((run) => this.probes(run).value.value);
+    return known.find((probes) => probes?.indices.length) ?? known[0] ?? null;
   });
 
   /** The one or two runs whose maps are shown. */

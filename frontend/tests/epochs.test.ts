@@ -3,6 +3,7 @@ import {
   columnValue,
   columnsOf,
   epochAt,
+  held,
   nearest,
   pick,
   shareOf,
@@ -95,4 +96,11 @@ describe("pick", () => {
       }
     }
   });
+});
+
+it("a record stands for half the usual gap", () => {
+  expect(held([0, 5, 10], 7)).toBe(1);
+  expect(held([0, 5, 10], 14)).toBe(-1);
+  expect(held([0, 1, 2], 3)).toBe(-1);
+  expect(held([], 3)).toBe(-1);
 });

@@ -1,5 +1,5 @@
 import type { ReadonlySignal, Signal } from "@preact/signals";
-import { signal } from "@preact/signals";
+import { batch, signal } from "@preact/signals";
 
 /** Something asked for: perhaps with an older value while a newer one is on its way. */
 export type Loaded<T> =
@@ -17,6 +17,9 @@ interface Entry {
   readonly cell: ReadonlySignal<unknown>;
 }
 
+const MANY = 8; // loads under way: more than these arrive together
+const TOGETHER = 150; // milliseconds
+
 const BUDGET = 192 * 2 ** 20; // bytes kept, so that the page stays under 500 MB
 
 /**
@@ -26,6 +29,8 @@ const BUDGET = 192 * 2 ** 20; // bytes kept, so that the page stays under 500 MB
  */
 export class Resources {
   private readonly entries = new Map<string, Entry>();
+  private readonly arrived: (() => void)[] = [];
+  private running = 0;
   private clock = 0;
 
   constructor(private readonly budget = BUDGET) {}
@@ -57,20 +62,29 @@ export class Resources {
       running?.abort();
       const mine = (running = new AbortController());
       entry.stale = false;
+      const arrive = (take: () => void): void => {
+        this.running--;
+        this.deliver(() => {
+          if (mine.signal.aborted) return;
+          running = null;
+          take();
+        });
+      };
+      this.running++;
       load(mine.signal).then(
         (value) => {
-          if (mine.signal.aborted) return;
-          running = null;
-          entry.bytes = sizeOf(value);
-          cell.value = { status: "ready", value };
-          this.evict();
+          arrive(() => {
+            entry.bytes = sizeOf(value);
+            cell.value = { status: "ready", value };
+            this.evict();
+          });
         },
         (error: unknown) => {
-          if (mine.signal.aborted) return;
-          running = null;
-          entry.stale = true;
-          const message = error instanceof Error ? error.message : String(error);
-          cell.value = { status: "failed", value: cell.peek().value, message };
+          arrive(() => {
+            entry.stale = true;
+            const message = error instanceof Error ? error.message : String(error);
+            cell.value = { status: "failed", value: cell.peek().value, message };
+          });
         },
       );
     };
@@ -96,6 +110,20 @@ export class Resources {
     };
     const entry: Entry = { refresh, stop, watched: false, stale: true, bytes: 0, used: 0, cell };
     return entry;
+  }
+
+  /** Shows what arrived: at once, or, where much is on its way, together with what comes next. */
+  private deliver(take: () => void): void {
+    this.arrived.push(take);
+    if (this.arrived.length > 1) return;
+    const flush = (): void => {
+      const all = this.arrived.splice(0);
+      batch(() => {
+        for (const each of all) each();
+      });
+    };
+    if (this.running < MANY) flush();
+    else setTimeout(flush, TOGETHER);
   }
 
   private evict(): void {

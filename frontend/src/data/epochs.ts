@@ -26,6 +26,12 @@ export function nearest(steps: Steps, epoch: number): number {
   return above < below ? hi : lo;
 }
 
+/** Position of the record that stands for an epoch: within half the usual gap; else -1. */
+export function held(steps: Steps, epoch: number): number {
+  const at = nearest(steps, epoch);
+  return at >= 0 && Math.abs((steps[at] ?? 0) - epoch) <= reach(steps) ? at : -1;
+}
+
 /** The step `by` places from the one nearest to an epoch, kept within the list. */
 export function stepBy(steps: Steps, epoch: number, by: number): number {
   const at = nearest(steps, epoch);

@@ -4,6 +4,7 @@ import type { Loaded } from "../api/resources";
 import { byCoefficient, coefficient, shares } from "../data/histogram";
 import type { Correlations as Histograms, RunEntry } from "../data/runs";
 import { BINS } from "../data/runs";
+import { layerIndex } from "../data/table";
 import { epochPhrase, format, minus, percent, shorten } from "../data/text";
 import { matrixCells, paintCells } from "../render/heatmap";
 import type { ColourScale } from "../scale/colour";
@@ -11,15 +12,15 @@ import { useAppState } from "../state";
 import { Canvas } from "./Canvas";
 import { CursorLine, EpochAxis, OnsetLine } from "./EpochAxis";
 import { Export } from "./Export";
-import type { LoadedRun } from "./exports";
 import { correlationsCsv, correlationsFigure, shareScale } from "./exports";
 import { Legend } from "./Legend";
 import { RunStroke } from "./RunBar";
-import { Section, Select } from "./Section";
+import { More, Section, Select } from "./Section";
 import { useKept } from "./kept";
 import { useNear, useWidth } from "./measure";
 import { hideTip, showTip } from "./tooltip";
 
+const MOST = 12; // runs
 const MOST_COLUMNS = 1024;
 
 /** How alike the filters of the chosen layer are: epochs by Pearson coefficient, a panel a run. */
@@ -27,10 +28,13 @@ export function Correlations() {
   const state = useAppState();
   const [element, near] = useNear<HTMLDivElement>();
   const layer = state.layer.value ?? "";
-  const chosen = state.chosen.value;
+  const chosen = state.chosen.value.slice(0, MOST);
   const loaded = chosen.map((entry) => {
-    const found = near && layer ? state.correlation(entry.run, layer).value : null;
-    return { entry, value: found?.value ?? null, message: messageOf(found) };
+    const table = state.table(entry.run).value.value;
+    const known = table !== null && layerIndex(table, layer) >= 0;
+    const found = near && known ? state.correlation(entry.run, layer).value : null;
+    const message = table && !known ? "This run has no such layer." : messageOf(found);
+    return { entry, value: found?.value ?? null, message };
   });
   const frequency = state.fields.frequency.cell.value;
   const known = useKept(loaded.map(({ value }) => value));
@@ -43,7 +47,14 @@ export function Correlations() {
       id="correlations"
       title="Filter correlations"
       hint="How alike the filters of the chosen layer are: Pearson coefficients of all pairs, by epoch."
-      controls={<Controls scale={scale} layer={layer} loaded={loaded} />}
+      controls={<Controls scale={scale} layer={layer} />}
+      actions={
+        <Export
+          name="correlations"
+          figure={() => correlationsFigure(state, layer, loaded, scale)}
+          csv={() => correlationsCsv(layer, loaded)}
+        />
+      }
     >
       <div class="panels" ref={element}>
         {loaded.map(({ entry, value, message }, at) => (
@@ -65,6 +76,7 @@ export function Correlations() {
           </div>
         ))}
       </div>
+      <More shown={MOST} total={state.chosen.value.length} />
     </Section>
   );
 }
@@ -75,14 +87,9 @@ function messageOf(loaded: Loaded<Histograms> | null): string {
   return "No filter correlation is recorded for this layer.";
 }
 
-function Controls(props: {
-  readonly scale: ColourScale;
-  readonly layer: string;
-  readonly loaded: readonly LoadedRun[];
-}) {
-  const state = useAppState();
-  const { scale, layer, loaded } = props;
-  const { frequency } = state.fields;
+function Controls(props: { readonly scale: ColourScale; readonly layer: string }) {
+  const { scale, layer } = props;
+  const { frequency } = useAppState().fields;
   return (
     <>
       <span>
@@ -98,11 +105,6 @@ function Controls(props: {
         onChange={(chosen) => (frequency.cell.value = chosen)}
       />
       <Legend scale={scale} title="Share of the pairs of filters" />
-      <Export
-        name="correlations"
-        figure={() => correlationsFigure(state, layer, loaded, scale)}
-        csv={() => correlationsCsv(layer, loaded)}
-      />
     </>
   );
 }

@@ -16,7 +16,8 @@ import { LossControls, Losses, useLosses } from "./Losses";
 import type { Line, Mark, PlotData } from "./Plot";
 import { Plot } from "./Plot";
 import { RunStroke } from "./RunBar";
-import { Section, Select } from "./Section";
+import { useKept } from "./kept";
+import { More, Section, Select } from "./Section";
 
 /** One statistic over epochs: a colour a layer, a dash a run; the losses below it. */
 export function Curves() {
@@ -36,7 +37,10 @@ export function Curves() {
       id="curves"
       title="Curves"
       hint="Drag to zoom in all views, double click for all epochs, click to move the cursor."
-      controls={<Controls statistic={statistic} plots={drawn} />}
+      controls={<Controls statistic={statistic} />}
+      actions={
+        <Export name="curves" figure={() => curvesFigure(drawn)} csv={() => curvesCsv(drawn)} />
+      }
     >
       <div class="curves">
         <figure>
@@ -50,15 +54,12 @@ export function Curves() {
         <LayerKey shown={shown} />
         <Losses {...losses} />
       </div>
+      <More shown={mostRuns(shown)} total={state.chosen.value.length} />
     </Section>
   );
 }
 
-function Controls(props: {
-  readonly statistic: Statistic;
-  readonly plots: readonly (readonly [string, PlotData, number])[];
-}) {
-  const { statistic, plots } = props;
+function Controls({ statistic }: { readonly statistic: Statistic }) {
   const { fields } = useAppState();
   return (
     <>
@@ -78,7 +79,6 @@ function Controls(props: {
         spread of the chosen layer (5% to 95%)
       </label>
       <LossControls />
-      <Export name="curves" figure={() => curvesFigure(plots)} csv={() => curvesCsv(plots)} />
     </>
   );
 }
@@ -106,7 +106,7 @@ function size(table: LayerTable, name: string): number {
 
 function usePlotData(statistic: Statistic, shown: readonly string[]): PlotData {
   const state = useAppState();
-  const tables = state.tables.value;
+  const tables = useKept(state.tables.value.slice(0, mostRuns(shown)));
   const dark = state.dark.value;
   const range = state.range.value;
   const chosen = state.layer.value;
@@ -131,6 +131,12 @@ function usePlotData(statistic: Statistic, shown: readonly string[]): PlotData {
     const marks = onsetMarks(state, dark);
     return { epochs, lines, bands, marks, range, logarithmic, values, dark };
   }, [tables, shown, statistic, dark, range, chosen, entries, banded, state]);
+}
+
+const MOST_LINES = 160; // more cannot be told apart, and take long to draw
+
+function mostRuns(shown: readonly string[]): number {
+  return Math.max(2, Math.floor(MOST_LINES / Math.max(1, shown.length)));
 }
 
 interface LineOptions {
@@ -230,7 +236,7 @@ function LayerKey({ shown }: { readonly shown: readonly string[] }) {
         })}
       </ul>
       <ul aria-label="Dash of each run">
-        {state.chosen.value.map(({ run }) => (
+        {state.chosen.value.slice(0, mostRuns(shown)).map(({ run }) => (
           <li key={run}>
             <RunStroke run={run} neutral />
             <bdi title={shorten(run, 300)}>{shorten(run, 24)}</bdi>

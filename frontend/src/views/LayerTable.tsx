@@ -17,7 +17,7 @@ export function LayerTable() {
       id="layers"
       title="Layers"
       hint="What each layer is and where it ended. Click a heading to sort."
-      controls={<Export name="layers" csv={() => layersCsv(state)} />}
+      actions={<Export name="layers" csv={() => layersCsv(state)} />}
     >
       <div ref={element} class="layer-table">
         {near ? <Lines /> : <div class="reserved" />}

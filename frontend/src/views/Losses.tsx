@@ -1,6 +1,6 @@
 import { useMemo } from "preact/hooks";
 import { spread } from "../data/lines";
-import type { Losses as LossCurve } from "../data/runs";
+import type { Losses as LossCurve, RunEntry } from "../data/runs";
 import { count, shorten } from "../data/text";
 import { dashOf, strokeOf } from "../scale/strokes";
 import type { State } from "../state";
@@ -12,6 +12,12 @@ import { RunStroke } from "./RunBar";
 import { Select } from "./Section";
 import { useKept } from "./kept";
 
+const MOST = 32; // runs whose losses are asked for
+
+function lossRuns(state: State): readonly RunEntry[] {
+  return state.chosen.value.slice(0, MOST);
+}
+
 const SIGMAS = ["0", "1", "2", "3", "5", "10"] as const;
 
 /** Which of the user's scalars is the validation loss, and how much it is smoothed. */
@@ -19,7 +25,7 @@ export function LossControls() {
   const state = useAppState();
   const { fields } = state;
   const tags = new Set(
-    state.chosen.value.flatMap(({ run }) => state.lossTags(run).value.value?.tags ?? []),
+    lossRuns(state).flatMap(({ run }) => state.lossTags(run).value.value?.tags ?? []),
   );
   const sigma = String(fields.sigma.cell.value);
   return (
@@ -65,7 +71,7 @@ export function useLosses(): LossPlot {
 export function Losses({ curves, data, title }: LossPlot) {
   const state = useAppState();
   const apart = curves.filter(({ alignedBy }) => alignedBy === null).map(({ run }) => run);
-  const without = state.chosen.value.filter(
+  const without = lossRuns(state).filter(
     ({ run }) => state.lossTags(run).value.status === "ready" && state.lossTag(run) === null,
   );
   if (!data.lines.length) {
@@ -114,7 +120,7 @@ function alignment({ tag, alignedBy }: LossCurve): string {
 
 function lossCurves(state: State): LossCurve[] {
   const sigma = state.fields.sigma.cell.value;
-  return state.chosen.value.flatMap(({ run }) => {
+  return lossRuns(state).flatMap(({ run }) => {
     const tag = state.lossTag(run);
     const found = tag === null ? null : state.losses(run, tag, sigma).value.value;
     return found ? [found] : [];

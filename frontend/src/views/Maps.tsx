@@ -1,6 +1,6 @@
 import { useCallback, useEffect, useMemo, useRef } from "preact/hooks";
 import type { Loaded } from "../api/resources";
-import { nearest, pick, union } from "../data/epochs";
+import { held, pick, union } from "../data/epochs";
 import type { LayerMaps } from "../data/maps";
 import { entropyAt, positionText, sides } from "../data/maps";
 import { RELATIVE_ENTROPY, extent, relative } from "../data/statistics";
@@ -40,10 +40,13 @@ export function Maps() {
       title="Entropy maps"
       hint="Where in the input the entropy is high or low: layers by epochs, for one probe."
       controls={<Controls scale={scale} />}
+      actions={
+        <Export name="maps" figure={() => mapsFigure(state, scale)} csv={() => mapsCsv(state)} />
+      }
     >
       <div class="maps">
         <aside aria-label="Probe">
-          <ProbePicker run={runs[0] ?? null} />
+          <ProbePicker />
           <MapDetail runs={runs} scale={scale} />
         </aside>
         <TileGrid runs={runs} scale={scale} />
@@ -90,7 +93,6 @@ function Controls({ scale }: { readonly scale: ColourScale | null }) {
         title="Relative entropy [of ln D]"
         each="each layer from its lowest to its highest"
       />
-      <Export name="maps" figure={() => mapsFigure(state, scale)} csv={() => mapsCsv(state)} />
     </>
   );
 }
@@ -270,7 +272,7 @@ function Strip({ run, info, loaded, height, scale, epochs, pitch }: StripProps) 
   const paint = useCallback(
     (canvas: HTMLCanvasElement) => {
       if (!maps) return;
-      const steps = epochs.map((epoch) => exactStep(maps.steps, epoch));
+      const steps = epochs.map((epoch) => held(maps.steps, epoch));
       const tiling = { tiles: epochs.length, pitch, width, height };
       const now = { maps, scale, tiling, ratio: window.devicePixelRatio, steps };
       paintTiles(canvas, now, (h) => h / Math.log(maps.channels), painted.current);
@@ -305,11 +307,6 @@ function Strip({ run, info, loaded, height, scale, epochs, pitch }: StripProps) 
       <TileCursor epochs={epochs} pitch={pitch} width={width} />
     </div>
   );
-}
-
-function exactStep(steps: Int32Array, epoch: number): number {
-  const at = nearest(steps, epoch);
-  return steps[at] === epoch ? at : -1;
 }
 
 function TileCursor(props: {
@@ -348,9 +345,10 @@ function tipLines(run: string, maps: LayerMaps, { epoch, x, y }: Hit): string[] 
   const [rows, columns] = sides(maps.shape);
   const row = Math.min(rows - 1, Math.floor(y * rows));
   const position = row * columns + Math.min(columns - 1, Math.floor(x * columns));
-  const h = entropyAt(maps, exactStep(maps.steps, epoch), position);
+  const step = held(maps.steps, epoch);
+  const h = entropyAt(maps, step, position);
   return [
-    `${shorten(maps.layer, 60)}, ${epochPhrase(epoch)}`,
+    `${shorten(maps.layer, 60)}, ${epochPhrase(maps.steps[step] ?? epoch)}`,
     `${RELATIVE_ENTROPY.symbol} ${format(h / Math.log(maps.channels))}, H ${format(h)} nats`,
     `${positionText(maps.shape, position)}${maps.pooledFrom ? " of the mean-pooled map" : ""}`,
     shorten(run, 60),

@@ -34,6 +34,13 @@ export function Overview() {
       title="Overview"
       hint="Layers by epochs. Click to choose a layer and an epoch."
       controls={<Controls matrix={matrix} />}
+      actions={
+        <Export
+          name="overview"
+          figure={() => overviewFigure(state, matrix)}
+          csv={() => overviewCsv(state, matrix)}
+        />
+      }
     >
       <div class={`panels rows-${density(matrix.layers.length)}`}>
         {state.chosen.value.map((entry) => (
@@ -97,11 +104,6 @@ function Controls({ matrix }: { readonly matrix: Matrix }) {
         onChange={(policy) => (fields.colours.cell.value = policy)}
       />
       <Legend scale={scales.common} title={title} each="each row from its lowest to its highest" />
-      <Export
-        name="overview"
-        figure={() => overviewFigure(state, matrix)}
-        csv={() => overviewCsv(state, matrix)}
-      />
     </>
   );
 }

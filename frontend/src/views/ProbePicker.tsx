@@ -3,11 +3,12 @@ import type { Probes } from "../data/runs";
 import { useAppState } from "../state";
 
 /** The shown probes of a run, one of them chosen; or the mean over the whole probe set. */
-export function ProbePicker({ run }: { readonly run: string | null }) {
+export function ProbePicker() {
   const state = useAppState();
-  const probes = run === null ? null : state.probes(run).value.value;
+  const probes = state.shownProbes.value;
   if (!probes) return null;
   const chosen = state.probe.value;
+  const all = probes.count ? `all ${probes.count} probes` : "all probes";
   const choose = (probe: Probe): void => {
     state.fields.probe.cell.value = String(probe);
   };
@@ -16,7 +17,7 @@ export function ProbePicker({ run }: { readonly run: string | null }) {
       <figure class="chosen-probe">
         <div class="frame">
           {chosen === "mean" ? (
-            <span class="muted">no picture: the mean over {probes.count} probes</span>
+            <span class="muted">no picture: the mean over {all}</span>
           ) : (
             <ProbePicture
               probes={probes}

@@ -6,7 +6,11 @@ import type { LayerTable } from "../data/table";
 import { layerIndex } from "../data/table";
 import { epochPhrase, format, shorten } from "../data/text";
 import { useAppState } from "../state";
+import { useKept } from "./kept";
 import { RunStroke } from "./RunBar";
+import { More } from "./Section";
+
+const MOST = 16;
 
 /** Every statistic of the chosen layer at the cursor, a line a run, and what to be careful about. */
 export function Readout() {
@@ -39,11 +43,12 @@ export function Readout() {
           </tr>
         </thead>
         <tbody>
-          {tables.map((table) => (
+          {tables.slice(0, MOST).map((table) => (
             <Line key={table.run} table={table} layer={layer} />
           ))}
         </tbody>
       </table>
+      <More shown={MOST} total={tables.length} />
       <Caveats />
     </div>
   );
@@ -71,7 +76,7 @@ function Line({ table, layer }: { readonly table: LayerTable; readonly layer: st
 /** What must be said of layers of the chosen runs; of the chosen layer first. */
 function Caveats() {
   const state = useAppState();
-  const tables = state.tables.value;
+  const tables = useKept(state.tables.value.slice(0, MOST));
   const found = useMemo(
     () =>
       tables.flatMap((table) => caveats(table).map((caveat) => ({ ...caveat, run: table.run }))),

@@ -7,6 +7,8 @@ export function Section(props: {
   readonly title: string;
   readonly hint: string;
   readonly controls?: ComponentChildren;
+  /** At the right end of the heading. */
+  readonly actions?: ComponentChildren;
   readonly children: ComponentChildren;
 }) {
   const { closed } = useAppState().fields;
@@ -26,10 +28,21 @@ export function Section(props: {
           </button>
         </h2>
         <p class="muted hint">{props.hint}</p>
-        {!folded && <div class="controls">{props.controls}</div>}
+        {!folded && props.actions}
+        {!folded && props.controls && <div class="controls">{props.controls}</div>}
       </header>
       {!folded && props.children}
     </section>
+  );
+}
+
+/** Says that only the first of many are shown here. */
+export function More(props: { readonly shown: number; readonly total: number }) {
+  if (props.total <= props.shown) return null;
+  return (
+    <p class="muted">
+      Only the first {props.shown} of {props.total} runs are shown here; choose fewer above.
+    </p>
   );
 }
 

@@ -1,6 +1,6 @@
 import type { Cell } from "../data/csv";
 import { csv } from "../data/csv";
-import { columnsOf, nearest, pick, union } from "../data/epochs";
+import { columnsOf, held, nearest, pick, union } from "../data/epochs";
 import { byCoefficient, coefficient, shareExtent, shares } from "../data/histogram";
 import type { LayerMaps } from "../data/maps";
 import { entropyAt, sides } from "../data/maps";
@@ -86,8 +86,8 @@ export async function mapsFigure(state: State, common: ColourScale | null): Prom
 function tileRow(maps: LayerMaps, epochs: readonly number[], common: ColourScale | null) {
   const scale = common ?? sequential(...ends(maps));
   const tiles = epochs.map((epoch) => {
-    const step = nearest(maps.steps, epoch);
-    if (maps.steps[step] !== epoch) return null;
+    const step = held(maps.steps, epoch);
+    if (step < 0) return null;
     return atlasCells(maps, [step], scale, (h) => h / Math.log(maps.channels));
   });
   return { tiles, height: tileSize(maps.shape, SIDE)[1] };
