@@ -77,6 +77,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_run(root / "names", range(3), dict.fromkeys(LAYERS, 4))
     write_run(root / "/".join(["deep" * 20] * 12), range(2))
 
+    write_run(root / "plain", range(3))
     write_run(root / "cut", range(10))
     (path,) = (root / "cut").iterdir()
     path.write_bytes(path.read_bytes()[:-100])
@@ -113,6 +114,14 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_run(root / "terabyte", range(3))
     tensor = huge_tensor(schema.tag_of("maps", metadata), schema.MAPS_PLUGIN, metadata)
     raw(root / "terabyte", (3, [tensor]))
+
+    write_run(root / "timeless", range(3))
+    with RunWriter(root / "timeless") as writer:
+        (path,) = (root / "plain").iterdir()
+        *_, event = events.read_events(path)
+        for step in (3, 4):
+            event.step, event.wall_time = step, math.nan
+            writer.repeat(event)
 
     with RunWriter(root / "nan") as writer:
         for step in range(3):
@@ -236,6 +245,15 @@ def test_nan_everywhere(board: Board) -> None:
     _, arrays = board.get("maps", run="nan", layer="conv1").frame()
     assert (arrays["codes"] == 255).all()
     assert np.isfinite(arrays["lo"]).all()
+
+
+def test_wall_times_that_are_no_numbers(board: Board) -> None:
+    _, arrays = board.get("layers", run="timeless").frame()
+    kept = 3 if board.loader == "rust" else 5  # the Rust loader drops such events
+    assert arrays["steps"].tolist() == list(range(kept))
+    assert np.isfinite(arrays["wall_times"]).all()
+    _, arrays = board.get("maps", run="timeless", layer="conv1").frame()
+    assert arrays["steps"].tolist() == list(range(kept))
 
 
 def test_a_run_of_no_layers(board: Board) -> None:
