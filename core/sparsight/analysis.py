@@ -154,7 +154,8 @@ def match_model(model: Model, probes: Probes | ProbeSet) -> ProbeSet:
         return match_probes(arrays, wanted)
     except ProbeError:
         # that the model cannot run at all is the more useful news
-        TapSession(Instrumented(model.content, {}), (), folder=model.folder, source=model.source)
+        plain = Instrumented(model.content, {}, {})
+        TapSession(plain, (), folder=model.folder, source=model.source)
         raise
 
 

@@ -33,7 +33,8 @@ class BatchStatistics:
     rms: Floats | None = None
     """RMS of each RFAV, [N, *map]."""
     relu_maximum: Floats | None = None
-    """[D], largest ReLU input of each channel; None where no ReLU is reached from the layer."""
+    """[D], largest ReLU input of each channel, or any number of the same sign; None where no ReLU
+    is reached from the layer."""
     relu_zeros: int | None = None
     """ReLU inputs <= 0 in this batch, all channels and positions together."""
 

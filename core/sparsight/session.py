@@ -41,6 +41,7 @@ class TapSession:
     ) -> None:
         self._taps = tuple(taps)
         self._outputs = instrumented.outputs
+        self._map_shapes = instrumented.map_shapes
         self._names = [name for part in self._outputs.values() for name in part.values()]
         self._source = source
         self.device, self._session = _open(instrumented.content, device, folder, source)
@@ -63,49 +64,51 @@ class TapSession:
 
     def _statistics(self, tap: Tap, values: Arrays, count: int, kept: int) -> BatchStatistics:
         part = {key: values[name] for key, name in self._outputs[tap.name].items()}
-        shape = tuple(part["shape"] if "shape" in part else part["plogp"].shape)[:-1]
+        shape = self._shape(tap, part)
         if not shape or shape[0] % count:
             raise ModelError(
-                f"{self._source}: layer {tap.name!r} puts out a tensor of shape "
-                f"{[*shape, tap.channels]} for {count} probes, whose first axis does not count them"
+                f"{self._source}: layer {tap.name!r} puts out vectors of {tap.channels} channels "
+                f"at {list(shape)} for {count} probes: the first axis does not count them"
             )
+        map_shape = shape[1:] or (1, 1)
+        if shape[0] != count:  # [N * L, D], as of tokens that the model flattened
+            map_shape = (shape[0] // count, *shape[1:])
         highest = float(np.log(tap.channels))
 
         def maps(key: str) -> NDArray[Any] | None:
-            return _maps(part[key], shape, count)[:kept] if key in part else None
+            return part[key].reshape(count, *map_shape)[:kept] if key in part else None
 
         entropy, scaled = maps("plogp"), maps("scaled_plogp")
         assert entropy is not None  # every chain puts it out
         if scaled is not None:
             unknown = np.full_like(scaled, np.nan)
             scaled = np.clip(-scaled / highest, 0, 1) if tap.channels > 1 else unknown
-        maximum, zeros = part.get("relu_maximum"), part.get("relu_zeros")
+        zeros = part.get("relu_zeros")
+        alive, at_most_zero = None, None
+        if zeros is not None:
+            by_channel = zeros.reshape(count, -1, tap.channels)[:kept].sum((0, 1), dtype=np.float64)
+            alive = entropy.size - by_channel  # at how many positions it is not <= 0
+            at_most_zero = int(by_channel.sum())
         return BatchStatistics(
             entropy=np.clip(-entropy, 0, highest),
             scale_free_entropy=scaled,
             rms=maps("rms"),
-            relu_maximum=None if maximum is None else _channel_maximum(maximum, count, kept),
-            relu_zeros=None if zeros is None else int(_per_probe(zeros, count)[:kept].sum()),
+            relu_maximum=alive,
+            relu_zeros=at_most_zero,
         )
 
-
-def _maps(values: NDArray[Any], shape: Sequence[int], count: int) -> NDArray[Any]:
-    """[N, *map], from [N, *map, 1] or from what a model flattened: [N * L, 1] gives [N, L]."""
-    if shape[0] != count:
-        return values.reshape(count, shape[0] // count, *shape[1:])
-    return values.reshape(count, *(shape[1:] or (1, 1)))
-
-
-def _per_probe(values: NDArray[Any], count: int) -> NDArray[np.float64]:
-    sums: NDArray[np.float64] = values.reshape(count, -1).sum(axis=1, dtype=np.float64)
-    return sums
-
-
-def _channel_maximum(values: NDArray[Any], count: int, kept: int) -> NDArray[Any]:
-    rows = values.reshape(count, -1, values.shape[-1])[:kept]
-    # fmax: a NaN says nothing about whether a channel is dead
-    maximum: NDArray[Any] = np.fmax.reduce(rows.reshape(-1, values.shape[-1]), axis=0)
-    return maximum
+    def _shape(self, tap: Tap, part: Arrays) -> tuple[int, ...]:
+        """Shape of a tapped tensor without its channels, of the fed batch."""
+        known = self._map_shapes.get(tap.name)
+        if known is None:
+            sides = part["shape"] if "shape" in part else part["plogp"].shape
+            return tuple(int(side) for side in sides[:-1])
+        if int(np.prod(known)) != part["plogp"].shape[1]:
+            raise ModelError(
+                f"{self._source}: layer {tap.name!r} has {part['plogp'].shape[1]} positions; the "
+                f"model's own shapes say {'x'.join(map(str, known))}"
+            )
+        return (part["plogp"].shape[0], *known)
 
 
 def provider_report() -> tuple[str, dict[str, str | None]]:
