@@ -7,6 +7,8 @@ also under autocast and for half-precision input.
 from __future__ import annotations
 
 import math
+from functools import cache
+from importlib.util import find_spec
 from typing import Any, Literal
 
 import torch
@@ -19,6 +21,7 @@ __all__ = [
     "Form",
     "Reduction",
     "decorrelation_penalty",
+    "entropy_backend",
     "filter_correlations",
     "rfav_entropy",
     "rfav_rms",
@@ -39,15 +42,28 @@ def rfav_entropy(activations: Tensor, axis: int = 1) -> Tensor:
     gives [N, A, B], in float32 (float64 for float64). An RFAV that holds a NaN or an infinity has
     H = NaN. The gradient is dH/da = -p (ln p + H), and can itself be differentiated.
 
-    In eager mode an autograd function keeps only the activations themselves, and two numbers a
-    position; under torch.compile and torch.func the plain operations are left to the compiler.
+    In eager mode an autograd function keeps only the activations themselves, and three numbers
+    a position; under torch.compile and torch.func the plain operations are left to the compiler.
     """
     if not -activations.ndim <= axis < activations.ndim:
         shape = tuple(activations.shape)
         raise UsageError(f"channel axis {axis} does not exist in a tensor of shape {shape}")
-    if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
+    function = _FUNCTIONS.get(entropy_backend(activations))
+    if function is None:
         return _plain_entropy(_widened(activations), axis)
-    return _RfavEntropy.apply(activations, axis)  # type: ignore[no-any-return, no-untyped-call]
+    result: Tensor = function.apply(activations, axis)
+    return result
+
+
+def entropy_backend(activations: Tensor) -> Literal["plain", "torch", "triton"]:
+    """What `rfav_entropy` computes with.
+
+    "plain" operations that a compiler fuses, an autograd function of "torch" operations, or one of
+    "triton" kernels: on CUDA, where triton is installed.
+    """
+    if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
+        return "plain"
+    return "triton" if activations.is_cuda and _has_triton() else "torch"
 
 
 def scale_free_entropy(activations: Tensor, axis: int = 1) -> Tensor:
@@ -157,6 +173,39 @@ class _RfavEntropy(torch.autograd.Function):
             probabilities = logarithms.exp().mul_(-weight)
             target.copy_(logarithms.add_(entropy).mul_(probabilities))
         return result, None
+
+
+class _TritonEntropy(torch.autograd.Function):
+    """The same by Triton kernels."""
+
+    @staticmethod
+    def forward(ctx: Any, activations: Tensor, axis: int) -> Tensor:
+        from . import triton_entropy
+
+        saved = triton_entropy.forward(activations, axis)
+        ctx.axis = axis
+        ctx.save_for_backward(activations, *saved)
+        return triton_entropy.unrolled(saved[2], activations, axis)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        from . import triton_entropy
+
+        activations, *saved = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            return _plain_gradient(activations, gradient, ctx.axis), None
+        return triton_entropy.backward(activations, ctx.axis, tuple(saved), gradient), None
+
+
+_FUNCTIONS: dict[str, type[torch.autograd.Function]] = {
+    "torch": _RfavEntropy,
+    "triton": _TritonEntropy,
+}
+
+
+@cache
+def _has_triton() -> bool:
+    return find_spec("triton") is not None
 
 
 def _chunk_statistics(activations: Tensor, axis: int) -> tuple[Tensor, Tensor, Tensor]:
