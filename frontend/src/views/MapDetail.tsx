@@ -1,5 +1,5 @@
 import { useCallback, useEffect, useRef } from "preact/hooks";
-import { nearest } from "../data/epochs";
+import { held } from "../data/epochs";
 import type { LayerMaps } from "../data/maps";
 import { entropyAt, positionText, sides } from "../data/maps";
 import { RELATIVE_ENTROPY, extent } from "../data/statistics";
@@ -162,7 +162,7 @@ function Map(props: {
   const state = useAppState();
   const { maps } = props;
   const epoch = state.cursor.value;
-  const step = nearest(maps.steps, epoch);
+  const step = held(maps.steps, epoch);
   const scale = props.scale ?? layerScale(maps);
   const [rows, columns] = sides(maps.shape);
   const paint = useCallback(
@@ -179,7 +179,7 @@ function Map(props: {
       class="over"
       style={{ opacity: String(state.fields.opacity.cell.value) }}
       role="img"
-      aria-label={`Entropy map of ${shorten(maps.layer, 80)}, ${epochPhrase(maps.steps[step] ?? 0)}`}
+      aria-label={`Entropy map of ${shorten(maps.layer, 80)}, ${epochPhrase(maps.steps[step] ?? epoch)}`}
       onMouseMove={(event) => {
         const box = event.currentTarget.getBoundingClientRect();
         const x = Math.floor(((event.clientX - box.left) / box.width) * columns);

@@ -1,5 +1,5 @@
 import { useCallback, useMemo } from "preact/hooks";
-import { columnsOf, epochAt, nearest } from "../data/epochs";
+import { columnsOf, epochAt, held, nearest } from "../data/epochs";
 import { farthest, moved } from "../data/movement";
 import type { RunEntry } from "../data/runs";
 import { RELATIVE_ENTROPY, STATISTICS, series, unitOf } from "../data/statistics";
@@ -264,7 +264,7 @@ function moversOf(
 /** The values at the cursor, one a row. */
 function RowValues({ table, matrix }: { readonly table: LayerTable; readonly matrix: Matrix }) {
   const state = useAppState();
-  const step = nearest(table.steps, state.cursor.value);
+  const step = held(table.steps, state.cursor.value);
   const rows = matrix.rows.get(table.run) ?? [];
   return (
     <div

@@ -1,6 +1,6 @@
 import { useMemo } from "preact/hooks";
 import { caveats } from "../data/caveats";
-import { nearest } from "../data/epochs";
+import { held } from "../data/epochs";
 import { STATISTICS, statisticAt } from "../data/statistics";
 import type { LayerTable } from "../data/table";
 import { layerIndex } from "../data/table";
@@ -56,7 +56,7 @@ export function Readout() {
 
 function Line({ table, layer }: { readonly table: LayerTable; readonly layer: string }) {
   const state = useAppState();
-  const step = nearest(table.steps, state.cursor.value);
+  const step = held(table.steps, state.cursor.value);
   const at = layerIndex(table, layer);
   return (
     <tr>

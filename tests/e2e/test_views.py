@@ -1,0 +1,177 @@
+"""Each view against the event files, and what it exports."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+from playwright.sync_api import Browser, Locator, expect
+from tests.e2e.tabs import Board, Tab, opened, wait_until
+
+from sparsight.reader import read_run
+
+pytestmark = pytest.mark.browser
+
+
+def exported(tab: Tab, section: str, kind: str) -> bytes:
+    """What a view saves."""
+    view = tab.frame.locator(f"#{section}")
+    view.scroll_into_view_if_needed()
+    view.locator(".export summary").click()
+    with tab.page.expect_download() as saved:
+        view.locator(".export").get_by_role("button", name=kind).click()
+    assert saved.value.suggested_filename == f"sparsight-{section}.{kind.lower()}"
+    return Path(saved.value.path()).read_bytes()
+
+
+def table_of(content: bytes) -> list[dict[str, str]]:
+    """Lines of a CSV file."""
+    return list(csv.DictReader(io.StringIO(content.decode())))
+
+
+def point(place: Locator, x: float, y: float) -> dict[str, Any]:
+    """A position inside an element, by its shares."""
+    box = place.bounding_box()
+    assert box is not None
+    return {"x": x * box["width"], "y": y * box["height"]}
+
+
+@pytest.mark.parametrize("section", ["overview", "maps", "curves", "correlations"])
+def test_views_are_exported_as_pictures(board: Board, browser: Browser, section: str) -> None:
+    with opened(browser, board, layer="conv4") as tab:
+        expect(tab.frame.get_by_role("img", name="Losses of 2 runs")).to_be_attached()
+        tab.frame.locator(f"#{section}").scroll_into_view_if_needed()
+        if section == "correlations":
+            tab.frame.get_by_role("img", name="Filter correlations over").nth(1).wait_for()
+        svg = ElementTree.fromstring(exported(tab, section, "SVG"))
+        words = {text for node in svg.iter() if (text := (node.text or "").strip())}
+        assert any("vanillaNet-s" in word for word in words)
+        assert any("16" in word for word in words)  # the onset, or the epochs
+        png = exported(tab, section, "PNG")
+        assert png.startswith(b"\x89PNG")
+        width = int.from_bytes(png[16:20], "big")
+        assert width == 2 * int(float(svg.attrib["width"]))
+
+
+def test_overview_csv_holds_every_value(board: Board, logdir: Path, browser: Browser) -> None:
+    with opened(browser, board) as tab:
+        expect(tab.frame.get_by_role("group", name="Overview of")).to_have_count(2)
+        lines = table_of(exported(tab, "overview", "CSV"))
+    assert len(lines) == 2 * 5 * 62
+    run = read_run(logdir / "sr2Net-s")
+    for line in lines:
+        if line["run"] == "sr2Net-s" and line["layer"] == "conv2":
+            entropy = run.tables[int(line["epoch"])].value("conv2", "entropy")
+            assert float(line["relative_entropy"]) == pytest.approx(entropy / math.log(16))
+
+
+def test_difference_and_change(board: Board, logdir: Path, browser: Browser) -> None:
+    runs = {name: read_run(logdir / name) for name in ("vanillaNet-s", "sr2Net-s")}
+
+    def relative(run: str, epoch: int) -> float:
+        return runs[run].tables[epoch].value("conv4", "entropy") / math.log(32)
+
+    with opened(browser, board, epoch="50", mode="difference", reference="sr2Net-s") as tab:
+        panel = tab.frame.get_by_role("group", name="Overview of vanillaNet-s")
+        values = panel.get_by_label("Relative entropy at epoch 50").locator("span")
+        wanted = relative("vanillaNet-s", 50) - relative("sr2Net-s", 50)
+        expect(values.nth(3)).to_have_text(f"−{abs(wanted):.3f}")
+        tab.frame.get_by_label("Show", exact=True).select_option("change")
+        wanted = relative("vanillaNet-s", 50) - relative("vanillaNet-s", -1)
+        expect(values.nth(3)).to_have_text(f"−{abs(wanted):.3f}")
+
+
+def test_correlations_are_the_stored_counts(board: Board, logdir: Path, browser: Browser) -> None:
+    with opened(browser, board, layer="conv4", epoch="30") as tab:
+        tab.frame.locator("#correlations").scroll_into_view_if_needed()
+        plot = tab.frame.get_by_role("img", name="Filter correlations over 62 epochs").nth(1)
+        # Bin 95 is -0.05; it is drawn in row 201 - 1 - 95 from the top.
+        plot.hover(position=point(plot, (30 + 1.5) / 62, (201 - 95 - 0.5) / 201))
+        count = int(read_run(logdir / "vanillaNet-s").correlations["conv4"][30][95])
+        tip = tab.frame.get_by_role("tooltip")
+        expect(tip).to_contain_text("c = −0.05, epoch 30")
+        expect(tip).to_contain_text(f"of the pairs, {count} of them")
+        lines = table_of(exported(tab, "correlations", "CSV"))
+        found = [
+            int(line["pairs"])
+            for line in lines
+            if (line["run"], line["epoch"], line["coefficient"]) == ("vanillaNet-s", "30", "-0.05")
+        ]
+        assert found == ([count] if count else [])
+
+
+def test_losses_stand_below_the_curves(board: Board, logdir: Path, browser: Browser) -> None:
+    with opened(browser, board, sigma="0") as tab:
+        expect(tab.frame.get_by_role("img", name="Losses of 2 runs")).to_be_attached()
+        lines = table_of(exported(tab, "curves", "CSV"))
+        found = {
+            int(line["epoch"]): float(line["value"])
+            for line in lines
+            if line["line"] == "loss/validation, vanillaNet-s"
+        }
+        wanted = read_run(logdir / "vanillaNet-s").scalars["loss/validation"]
+        assert found == pytest.approx(wanted)
+        tab.frame.get_by_label("Loss", exact=True).select_option("loss/training")
+        expect(tab.frame.get_by_text("loss/training: raw")).to_be_visible()
+
+
+def test_dragging_zooms_all_views(board: Board, browser: Browser) -> None:
+    with opened(browser, board) as tab:
+        expect(tab.frame.get_by_role("img", name="Losses of 2 runs")).to_be_attached()
+        tab.frame.get_by_text("62 of 62 epochs").nth(1).wait_for()
+        plot = tab.frame.locator("#curves .u-over").first
+        plot.scroll_into_view_if_needed()
+        start, end = point(plot, 0.25, 0.5), point(plot, 0.5, 0.5)
+        box = plot.bounding_box()
+        assert box is not None
+        mouse = tab.page.mouse
+        mouse.move(box["x"] + start["x"], box["y"] + start["y"])
+        mouse.down()
+        mouse.move(box["x"] + end["x"], box["y"] + end["y"], steps=5)
+        mouse.up()
+        wait_until(lambda: tab.parameter("zoom") == "14:30")
+        tab.frame.get_by_role("button", name="All epochs").click()
+        wait_until(lambda: tab.parameter("zoom") is None)
+
+
+def test_layer_table_sorts(board: Board, browser: Browser) -> None:
+    with opened(browser, board, sort="change") as tab:
+        tab.frame.locator("#layers").scroll_into_view_if_needed()
+        lines = tab.frame.get_by_role("table", name="Layers of the chosen runs").locator("tbody tr")
+        expect(lines).to_have_count(10)
+        expect(lines.first).to_contain_text("fc1")
+        expect(lines.first).to_contain_text("vanillaNet-s")
+        tab.frame.get_by_role("button", name="change ▴").click()
+        expect(lines.last).to_contain_text("fc1")
+        content = table_of(exported(tab, "layers", "CSV"))
+        changes = [float(line["change"]) for line in content]
+        assert changes == sorted(changes, reverse=True)
+
+
+def test_maps_are_enlarged_and_played(board: Board, browser: Browser) -> None:
+    with opened(browser, board, layer="conv3", epoch="55") as tab:
+        tab.frame.get_by_role("button", name="Enlarge and play").click()
+        dialog = tab.frame.get_by_role("dialog", name="Entropy maps of conv3, enlarged")
+        expect(dialog.get_by_role("img", name="Entropy map of conv3, epoch 55")).to_have_count(2)
+        dialog.get_by_role("button", name="Play").click()
+        expect(dialog.get_by_role("img", name="Entropy map of conv3, epoch 60")).to_have_count(2)
+        expect(dialog.get_by_role("button", name="Play")).to_be_visible()
+        tab.page.keyboard.press("Escape")
+        expect(dialog).to_have_count(0)
+
+
+def test_everything_to_operate_has_a_name(board: Board, browser: Browser) -> None:
+    unnamed = """() => [...document.querySelectorAll('button, input, select, summary, [role=img]')]
+      .filter((e) => !(e.getAttribute('aria-label') || e.textContent.trim() || e.title
+        || e.closest('label')?.textContent.trim()))
+      .map((e) => e.outerHTML.slice(0, 200))"""
+    with opened(browser, board) as tab:
+        for section in ("overview", "maps", "curves", "correlations", "layers"):
+            tab.frame.locator(f"#{section}").scroll_into_view_if_needed()
+        tab.frame.get_by_role("table", name="Layers of the chosen runs").wait_for()
+        assert tab.frame.evaluate(unnamed) == []
