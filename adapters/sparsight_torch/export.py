@@ -15,7 +15,8 @@ from torch import nn
 
 from sparsight.errors import MissingExtraError, ModelError, RunError, UsageError
 
-from .probing import Probes, ProbeSet, evaluating
+from .probe_set import Probes, ProbeSet
+from .probing import evaluating
 from .targets import unwrapped
 
 __all__ = ["OnnxExporter"]

@@ -11,7 +11,7 @@ from torch import Tensor
 from sparsight.errors import MissingExtraError, UsageError
 
 from .penalties import DecorrReg, SparsityReg
-from .probing import Probes
+from .probe_set import Probes
 from .recorder import Recorder
 from .targets import Selection
 

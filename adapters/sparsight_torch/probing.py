@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias
+from typing import Literal
 
 import numpy as np
 import torch
-import torch.distributed as dist
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -20,17 +19,13 @@ from sparsight.measurement import BatchStatistics, LayerAccumulator, LayerMeasur
 from sparsight.schema import LayerInfo
 
 from .capture import Capture
+from .distributed import batches, gather
 from .functional import rfav_entropy, rfav_statistics
+from .probe_set import Probes, ProbeSet
 from .relu import ReluTrace
 from .targets import channel_axis, filters, measurable_layers, unwrapped
 
-__all__ = ["ProbeSet", "Probes", "Statistics", "evaluating", "measure"]
-
-Samples: TypeAlias = Tensor | NDArray[Any]
-
-Probes: TypeAlias = Samples | Sequence[Samples] | Mapping[str, Samples]
-"""The samples of a probe set, [N, ...]; a sequence, or a mapping by keyword, of such for a network
-of several inputs."""
+__all__ = ["Statistics", "evaluating", "measure"]
 
 Statistics = Literal["entropy", "all"]
 
@@ -90,54 +85,18 @@ def measure(
     probing = _Probing(chosen, tuple(shown), everything=statistics == "all")
     device = _device(network)
     with evaluating(network), probing.attached():
-        for first, last in _batches(len(probe_set), batch_size):
+        for first, last in batches(len(probe_set), batch_size):
             probing.begin(first)
             # A rank that has no probes left runs one all the same: others may wait for its shards.
             samples = slice(first, last) if last > first else slice(0, 1)
             _run(network, *probe_set.batch(samples, device))
             if last > first:
                 probing.finish()
-    probing.gather()
     if layers is None and len(probing.order) > 1:
         probing.order.pop()  # the output layer
     if not probing.order:
         raise TargetError("no layer that could be measured ran on the probes")
     return probing.results(centre)
-
-
-@dataclass(frozen=True)
-class ProbeSet:
-    """The samples of a probe set as the network takes them."""
-
-    tensors: tuple[Tensor, ...]
-    names: tuple[str, ...] | None = None
-    """Keywords of the inputs, or None where they go by position."""
-
-    @classmethod
-    def of(cls, probes: Probes) -> ProbeSet:
-        """Of what a user gave. Raises ProbeError where inputs do not fit together."""
-        names = tuple(probes) if isinstance(probes, Mapping) else None
-        alone = isinstance(probes, Tensor | np.ndarray)
-        items = probes.values() if isinstance(probes, Mapping) else [probes] if alone else probes
-        tensors = tuple(torch.as_tensor(item) for item in items)
-        if not tensors or any(tensor.ndim < 1 for tensor in tensors) or not len(tensors[0]):
-            raise ProbeError("the probe set is empty; samples [N, ...] of each input are needed")
-        if len({len(tensor) for tensor in tensors}) > 1:
-            lengths = ", ".join(str(len(tensor)) for tensor in tensors)
-            raise ProbeError(f"the inputs of the probe set hold {lengths} samples; they must agree")
-        return cls(tensors, names)
-
-    def __len__(self) -> int:
-        return len(self.tensors[0])
-
-    def batch(
-        self, samples: slice, device: torch.device
-    ) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
-        """Positional and keyword arguments of the network."""
-        tensors = tuple(tensor[samples].to(device) for tensor in self.tensors)
-        if self.names is None:
-            return tensors, {}
-        return (), dict(zip(self.names, tensors, strict=True))
 
 
 @dataclass
@@ -183,26 +142,13 @@ class _Probing:
             )
             self._accumulators[name].update(complete, self._first)
 
-    def gather(self) -> None:
-        """Add up what the ranks of a distributed run have measured; the same on all of them."""
-        if ranks() == 1:
-            return
-        gathered: list[Any] = [None] * ranks()
-        dist.all_gather_object(gathered, self._accumulators)
-        first, *others = gathered
-        for accumulators in others:
-            for name, accumulator in accumulators.items():
-                first[name].merge(accumulator)
-        self._accumulators = first
-
     def results(self, centre: Centre) -> list[LayerMeasurement]:
+        accumulators = gather(self._accumulators)
         summaries = {
             module: correlation_summary(filters(module).detach().cpu().float().numpy(), centre)
             for module in self._modules.values()
         }
-        return [
-            self._accumulators[name].result(summaries[self._modules[name]]) for name in self.order
-        ]
+        return [accumulators[name].result(summaries[self._modules[name]]) for name in self.order]
 
     def _receive(self, name: str, output: Tensor) -> None:
         module = self.layers[name]
@@ -228,24 +174,6 @@ class _Probing:
             maximum = values.nan_to_num(-torch.inf, torch.inf, -torch.inf).amax(others)
         zeros = sum(int((part <= 0).sum()) for part in values.split(_PART))
         self._relu[label] = (maximum.float().cpu().numpy(), zeros)
-
-
-def ranks() -> int:
-    """Processes that train together; 1 where training is not distributed."""
-    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
-
-
-def rank() -> int:
-    """Number of this process among those that train together."""
-    return dist.get_rank() if ranks() > 1 else 0
-
-
-def _batches(probes: int, batch_size: int) -> Iterator[tuple[int, int]]:
-    """First probe and end of each batch of this rank's share; as many batches on every rank."""
-    share = -(-probes // ranks())
-    end = min(probes, (rank() + 1) * share)
-    for first in range(rank() * share, (rank() + 1) * share, batch_size):
-        yield first, min(first + batch_size, end)
 
 
 def _info(name: str, module: nn.Module, output: Tensor) -> LayerInfo:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -17,8 +16,10 @@ from sparsight.measurement import LayerMeasurement
 from sparsight.probes import shown_probes
 from sparsight.writer import RunWriter
 
+from .distributed import rank
 from .export import OnnxExporter
-from .probing import Probes, ProbeSet, Statistics, measure, rank
+from .probe_set import Probes, ProbeSet
+from .probing import Statistics, measure
 
 __all__ = ["Recorder"]
 
@@ -128,12 +129,7 @@ class Recorder:
     def __enter__(self) -> Recorder:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _report(self, error: RunError) -> None:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from tests.adapters.reference import entropy
 
-from sparsight_torch import functional
+from sparsight_torch import backends
 
 pytest.importorskip("triton")
 pytestmark = [
@@ -45,7 +45,7 @@ def values(shape, layout, dtype=torch.float32, scale=3.0, seed=0):
 def test_forward_and_backward_equal_the_obvious(shape, axis, layout, dtype):
     ours = values(shape, layout, dtype).requires_grad_()
     theirs = ours.detach().double().requires_grad_()
-    result, exact = functional._TritonEntropy.apply(ours, axis), entropy(theirs, axis)
+    result, exact = backends.TritonEntropy.apply(ours, axis), entropy(theirs, axis)
     assert result.dtype == (torch.float64 if dtype == torch.float64 else torch.float32)
     tolerance = 1e-12 if dtype == torch.float64 else 1e-5
     torch.testing.assert_close(result.double(), exact, atol=tolerance, rtol=tolerance)
@@ -63,7 +63,7 @@ def test_what_does_not_lie_densely():
     whole = values((4, 12, 10), None)
     part = whole[::2, 1:9, ::3].requires_grad_()
     exact = part.detach().double().requires_grad_()
-    functional._TritonEntropy.apply(part, 1).sum().backward()
+    backends.TritonEntropy.apply(part, 1).sum().backward()
     entropy(exact).sum().backward()
     torch.testing.assert_close(part.grad.double(), exact.grad, atol=1e-5, rtol=1e-5)
 
@@ -75,7 +75,7 @@ def test_not_finite_means_nan_there_and_only_there(bad, channel, axis):
     tensor = values((2, 2500, 3), None)
     tensor[1, channel, 2] = bad
     tensor = tensor.movedim(1, axis).contiguous()
-    result = functional._TritonEntropy.apply(tensor, axis)
+    result = backends.TritonEntropy.apply(tensor, axis)
     assert result.isnan().nonzero().tolist() == [[1, 2]]
 
 
@@ -83,23 +83,23 @@ def test_not_finite_means_nan_there_and_only_there(bad, channel, axis):
 @pytest.mark.parametrize("offset", [0, 1e4, 1e6])
 def test_extremes(scale, offset):
     tensor = values((3, 40, 5), None, scale=scale) + offset
-    result = functional._TritonEntropy.apply(tensor, 1)
+    result = backends.TritonEntropy.apply(tensor, 1)
     torch.testing.assert_close(result.double(), entropy(tensor), atol=1e-4, rtol=1e-5)
 
 
 def test_gradcheck_and_second_derivatives():
     tensor = values((2, 5, 3), None, torch.float64, 1.0).requires_grad_()
-    assert torch.autograd.gradcheck(lambda a: functional._TritonEntropy.apply(a, 1), tensor)
-    assert torch.autograd.gradgradcheck(lambda a: functional._TritonEntropy.apply(a, 1), tensor)
+    assert torch.autograd.gradcheck(lambda a: backends.TritonEntropy.apply(a, 1), tensor)
+    assert torch.autograd.gradgradcheck(lambda a: backends.TritonEntropy.apply(a, 1), tensor)
 
 
 def test_which_backend_runs(monkeypatch):
     tensor = torch.zeros(2, 3)
-    assert functional.entropy_backend(tensor) == "torch"
+    assert backends.entropy_backend(tensor) == "torch"
     seen = []
 
     def inside(a):
-        seen.append(functional.entropy_backend(a))
+        seen.append(backends.entropy_backend(a))
         return a.sum()
 
     torch.func.grad(inside)(tensor)
@@ -108,6 +108,6 @@ def test_which_backend_runs(monkeypatch):
     class OnCuda:
         is_cuda = True
 
-    assert functional.entropy_backend(OnCuda()) == "triton"
-    monkeypatch.setattr(functional, "_has_triton", lambda: False)
-    assert functional.entropy_backend(OnCuda()) == "torch"
+    assert backends.entropy_backend(OnCuda()) == "triton"
+    monkeypatch.setattr(backends, "_has_triton", lambda: False)
+    assert backends.entropy_backend(OnCuda()) == "torch"
