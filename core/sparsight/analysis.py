@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +12,15 @@ import onnx
 from numpy.typing import NDArray
 
 from .correlation import Centre, correlation_summary
-from .errors import ModelError, ProbeError, UsageError, nearest
+from .errors import ModelError, OutOfMemoryError, ProbeError, UsageError, nearest
+from .evaluation import Evaluation
 from .instrument import Instrumented, instrument
-from .measurement import LayerAccumulator, LayerMeasurement
+from .measurement import BatchStatistics, LayerAccumulator
 from .model import Model, open_model, sides
 from .probes import InputSpec, ProbeSet, load_probes, match_probes
+from .results import Measurements
 from .schema import COLUMNS, LayerInfo
-from .session import TapSession
+from .session import Batch, TapSession
 from .taps import Tap, Taps, filters, find_taps, select_taps
 
 __all__ = ["Probes", "Settings", "analyze", "input_specs", "match_model", "measurable", "measure"]
@@ -44,6 +46,8 @@ class Settings:
     """How many probes, or which, have their entropy maps kept."""
     centre: Centre = "own"
     """Centre of filter correlations."""
+    mask: str | None = None
+    """An input, [N, L], that is 0 at padded positions: they are left out of maps of shape [L]."""
 
     def __post_init__(self) -> None:
         if self.batch_size < 1:
@@ -85,16 +89,18 @@ def analyze(
     device: str = "auto",
     shown: int | Sequence[int] = 8,
     centre: Centre = "own",
+    mask: str | None = None,
     progress: Progress | None = None,
-) -> list[LayerMeasurement]:
+) -> Measurements:
     """Measure the layers of an exported ONNX model on a probe set, in graph order.
 
     `layers` holds names or globs; without it all layers are measured but the output layers.
     `statistics` is "entropy", "all", or names of `schema.COLUMNS`. `shown` is how many probes, or
-    which, have their entropy maps kept. `progress` is called with the number of samples after each
+    which, have their entropy maps kept. `mask` names an input, [N, L], that is 0 at padded
+    positions, which are left out. `progress` is called with the number of samples after each
     batch. Raises a SparsightError, with a sentence, for a model, probes or options that do not fit.
     """
-    settings = Settings(layers, statistics, batch_size, device, shown, centre)
+    settings = Settings(layers, statistics, batch_size, device, shown, centre, mask)
     return measure(model, probes, settings, progress)
 
 
@@ -103,29 +109,83 @@ def measure(
     probes: Probes | ProbeSet,
     settings: Settings,
     progress: Progress | None = None,
-) -> list[LayerMeasurement]:
-    """`analyze`, with its options as one object."""
+    evaluation: Evaluation | None = None,
+) -> Measurements:
+    """`analyze`, with its options as one object; `evaluation` gathers the model's own output."""
     model = model if isinstance(model, Model) else open_model(model)
     wanted = settings.computed
     taps = measurable(model, settings.layers).taps
     samples = match_model(model, probes)
+    _check_mask(settings.mask, samples)
     keep = settings.shown_indices(len(samples))
     instrumented = instrument(model, taps, wanted)
     session = TapSession(
         instrumented, taps, settings.device, folder=model.folder, source=model.source
     )
     gathered = [LayerAccumulator(layer_info(tap), keep) for tap in taps]
-    for first, count, feeds in samples.batches(settings.batch_size):
-        results = session.run(feeds, samples.batch or count, count)
+    outputs = [] if evaluation is None else [_scores(model, evaluation)]
+    for first, count, batch in _batches(session, samples, settings.batch_size, outputs):
         for accumulator in gathered:
-            accumulator.update(results[accumulator.layer.name], first)
+            statistics = batch.layers[accumulator.layer.name]
+            accumulator.update(_unpadded(statistics, samples, settings.mask, first), first)
+        if evaluation is not None:
+            evaluation.update(batch.outputs[outputs[0]], first)
         if progress is not None:
             progress(count)
     correlate = "correlation" in wanted
-    return [
+    return Measurements(
         accumulator.result(_correlation(model, tap, settings.centre) if correlate else None)
         for accumulator, tap in zip(gathered, taps, strict=True)
-    ]
+    )
+
+
+def _batches(
+    session: TapSession, samples: ProbeSet, size: int, outputs: Sequence[str]
+) -> Iterator[tuple[int, int, Batch]]:
+    """First sample, number of samples and results, batch by batch; smaller ones if memory ends."""
+    first = 0
+    while first < len(samples):
+        count, fed, feeds = samples.take(first, size)
+        try:
+            batch = session.run(feeds, fed, count, outputs)
+        except OutOfMemoryError:
+            if samples.batch is not None or size == 1:
+                raise
+            size = max(1, size // 2)
+            continue
+        yield first, count, batch
+        first += count
+
+
+def _unpadded(
+    statistics: BatchStatistics, samples: ProbeSet, mask: str | None, first: int
+) -> BatchStatistics:
+    """Without the positions that the mask leaves out, in layers whose maps have its shape."""
+    if mask is None:
+        return statistics
+    rows = samples.arrays[mask][first : first + len(statistics.entropy)]
+    if rows.shape != statistics.entropy.shape:
+        return statistics
+    # what the graph counted of ReLU inputs has the padding in it
+    return replace(statistics, counted=rows != 0, relu_maximum=None, relu_zeros=None)
+
+
+def _check_mask(mask: str | None, samples: ProbeSet) -> None:
+    if mask is not None and (mask not in samples.arrays or samples.arrays[mask].ndim < 2):
+        names = [name for name, array in samples.arrays.items() if array.ndim > 1]
+        raise UsageError(f"the mask {mask!r} is no input with positions; {nearest(mask, names)}")
+
+
+def _scores(model: Model, evaluation: Evaluation) -> str:
+    names = [value.name for value in model.graph.output]
+    if not evaluation.output:
+        evaluation.output = names[0]
+    if evaluation.output not in names:
+        raise UsageError(
+            f"{model.source} has no output {evaluation.output!r}; "
+            f"{nearest(evaluation.output, names)}"
+        )
+    return evaluation.output
 
 
 def measurable(model: Model, layers: Sequence[str] | None = None) -> Taps:

@@ -4,6 +4,7 @@ SparsightError            one sentence for the person who runs it: what arrived,
 ├── ModelError            a model that cannot be read, or that cannot be measured
 ├── ProbeError            probe samples that do not fit the model's inputs
 ├── DeviceError           a device or an ONNX Runtime provider that is not there
+│   └── OutOfMemoryError  a batch that does not fit into the device's memory
 ├── TargetError           a layer asked for by a name the network does not have
 ├── RunError              a log directory or an event file that cannot be read or written
 │   └── SchemaError       a record that this version cannot decode
@@ -31,6 +32,10 @@ class ProbeError(SparsightError):
 
 class DeviceError(SparsightError):
     """A device, or an ONNX Runtime provider, that is not there."""
+
+
+class OutOfMemoryError(DeviceError):
+    """A batch that does not fit into the memory of the device."""
 
 
 class TargetError(SparsightError):

@@ -37,6 +37,8 @@ class BatchStatistics:
     is reached from the layer."""
     relu_zeros: int | None = None
     """ReLU inputs <= 0 in this batch, all channels and positions together."""
+    counted: NDArray[np.bool_] | None = None
+    """[N, *map]: the positions that count; None for all. Others, as of padding, are NaN in maps."""
 
 
 @dataclass(frozen=True)
@@ -86,14 +88,17 @@ class LayerAccumulator:
 
     def update(self, batch: BatchStatistics, first: int) -> None:
         """Add a batch whose probes are number `first` onwards of the probe set."""
-        entropy = batch.entropy
+        entropy, positions = batch.entropy, batch.entropy.size
+        if batch.counted is not None:
+            entropy = np.where(batch.counted, entropy, np.nan)
+            positions = int(batch.counted.sum())
         finite = np.isfinite(entropy)
         values = entropy[finite].astype(np.float64)
         highest = float(np.log(self.layer.channels))
         deficit = highest - values
         self._probes += len(entropy)
         self._finite += values.size
-        self._nan += entropy.size - values.size
+        self._nan += positions - values.size
         self._deficit += float(deficit.sum())
         self._deficit_squares += float(np.square(deficit).sum())
         self._levels += _levels(values, highest)

@@ -1,15 +1,26 @@
-"""When a run began to overfit, and which layers moved. numpy only."""
+"""When a run began to overfit, by which of its loss curves, and which layers moved. numpy only."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["SIGMA", "Onset", "find_onset", "movement", "smooth"]
+__all__ = [
+    "SIGMA",
+    "Onset",
+    "curve_names",
+    "epochs_at",
+    "find_onset",
+    "find_validation_loss",
+    "movement",
+    "related",
+    "smooth",
+]
 
 SIGMA = 2.0
 """Width of the Gaussian that smooths the validation loss, in epochs."""
@@ -19,6 +30,17 @@ Numbers = Sequence[float] | NDArray[Any]
 _EPOCHS_AFTER = 3
 _RISE = 0.02
 _ROWS = 1024  # of the matrix of weights: one of 8 MB for a curve of 1,000 points
+
+_HELD_OUT = (
+    {"val", "valid", "validation", "valloss"},
+    {"eval", "evaluation", "dev", "holdout"},
+    {"test", "testing", "testloss"},
+)
+_LOSS = {"loss", "losses", "nll", "xent", "crossentropy", "valloss", "testloss"}
+_OTHER = {"penalty", "penalties", "regularization", "regularisation", "sparsity", "decorr", "total"}
+
+Names = Mapping[str, tuple[str, str]]
+"""What a curve is called, and the run and tag that it is."""
 
 
 @dataclass(frozen=True)
@@ -79,3 +101,56 @@ def movement(values: NDArray[np.floating[Any]], last: int = 10) -> NDArray[np.fl
         return np.full(table.shape[1], np.nan)
     result: NDArray[np.float64] = np.median(table[-last:], axis=0) - table[0]
     return result
+
+
+def curve_names(run: str, scalars: Mapping[str, Collection[str]]) -> Names:
+    """The scalars of a run and of the runs that share its directory, own ones first.
+
+    A curve of another run is called "tag (run)".
+    """
+    names = {tag: (run, tag) for tag in sorted(scalars.get(run, ()))}
+    for other in sorted(scalars):
+        if other != run and related(run, other):
+            for tag in sorted(scalars[other]):
+                names.setdefault(f"{tag} ({other})", (other, tag))
+    return names
+
+
+def related(run: str, other: str) -> bool:
+    """Whether two runs share a directory below the log directory, or one lies in the other's."""
+    parent = run.rpartition("/")[0]
+    shared = bool(parent) and other.rpartition("/")[0] == parent
+    return shared or other == parent or other.startswith(f"{run}/")
+
+
+def find_validation_loss(run: str, names: Names, measured: Collection[str]) -> str | None:
+    """The curve that is most likely the validation loss, by its name; None where none looks so.
+
+    Other runs that hold Sparsight data (`measured`) are other experiments: theirs is never taken.
+    """
+    ranked = []
+    for name, (owner, tag) in names.items():
+        if owner == run or owner not in measured:
+            words = _words(tag if owner == run else f"{owner.rpartition('/')[2]}/{tag}")
+            rank = next((i for i, known in enumerate(_HELD_OUT) if known & words), None)
+            if rank is not None and words & _LOSS:
+                ranked.append((bool(words & _OTHER), owner != run, rank, len(name), name))
+    return min(ranked)[-1] if ranked else None
+
+
+def _words(text: str) -> set[str]:
+    """Words of a name in any of the usual spellings: val_loss, valLoss, VAL/LOSS."""
+    return {word.lower() for word in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", text)}
+
+
+def epochs_at(
+    at: NDArray[np.float64], known: NDArray[np.float64], epochs: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Epochs at the points `at` of a clock or counter that stood at `known`, ascending, at `epochs`.
+
+    All are [E], `at` of any length; at least two are known. After the last one it goes on at the
+    pace of the last interval.
+    """
+    result = np.interp(at, known, epochs)
+    pace = (epochs[-1] - epochs[-2]) / (known[-1] - known[-2])
+    return np.where(at > known[-1], epochs[-1] + (at - known[-1]) * pace, result).round(4)

@@ -61,20 +61,25 @@ class ProbeSet:
         return len(self.samples[0])
 
     def batches(self, size: int) -> Iterator[tuple[int, int, dict[str, NDArray[Any]]]]:
-        """Position of the first sample, their number, and the arrays, batch by batch.
+        """Position of the first sample, their number, and the arrays, batch by batch."""
+        first = 0
+        while first < len(self):
+            count, _, arrays = self.take(first, size)
+            yield first, count, arrays
+            first += count
 
-        Where the model takes one number of samples only, the last batch is filled up with copies
-        of its last sample.
+    def take(self, first: int, size: int) -> tuple[int, int, dict[str, NDArray[Any]]]:
+        """The samples from `first` on: how many, how many with what fills up, and the arrays.
+
+        Where the model takes one number of samples only, the batch is that, and the last one is
+        filled up with copies of its last sample.
         """
-        size = self.batch or size
-        for first in range(0, len(self), size):
-            count = min(size, len(self) - first)
-            rows = np.arange(first, first + count)
-            if self.batch is not None:
-                rows = np.minimum(np.arange(first, first + self.batch), len(self) - 1)
-            whole = self.batch is None or count == self.batch
-            span: Any = slice(first, first + count) if whole else rows
-            yield first, count, {n: a[span] if a.ndim else a for n, a in self.arrays.items()}
+        fed = min(size, len(self) - first) if self.batch is None else self.batch
+        count = min(fed, len(self) - first)
+        rows: Any = slice(first, first + count)
+        if count < fed:
+            rows = np.minimum(np.arange(first, first + fed), len(self) - 1)
+        return count, fed, {n: a[rows] if a.ndim else a for n, a in self.arrays.items()}
 
 
 def load_probes(path: str | Path) -> Arrays:

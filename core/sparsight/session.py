@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -12,14 +13,25 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
 from .devices import Device, candidates
-from .errors import DeviceError, MissingExtraError, ModelError
+from .errors import DeviceError, MissingExtraError, ModelError, OutOfMemoryError
 from .instrument import Instrumented
 from .measurement import BatchStatistics
 from .taps import Tap
 
-__all__ = ["TapSession", "provider_report"]
+__all__ = ["Batch", "TapSession", "provider_report"]
 
 Arrays = Mapping[str, NDArray[Any]]
+
+_MEMORY = ("Failed to allocate memory", "out of memory", "bad allocation", "std::bad_alloc")
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one run of an instrumented model gives."""
+
+    layers: Mapping[str, BatchStatistics]
+    outputs: Arrays
+    """The model's own outputs that were asked for, by name."""
 
 
 class TapSession:
@@ -46,21 +58,33 @@ class TapSession:
         self._source = source
         self.device, self._session = _open(instrumented.content, device, folder, source)
 
-    def run(self, feeds: Arrays, count: int, kept: int | None = None) -> dict[str, BatchStatistics]:
-        """Measure one batch of `count` probes, by layer name.
+    def run(
+        self,
+        feeds: Arrays,
+        count: int,
+        kept: int | None = None,
+        outputs: Sequence[str] = (),
+    ) -> Batch:
+        """Measure one batch of `count` probes.
 
         Of the results, those of the first `kept` probes are returned: the others filled up a batch
-        of fixed size.
+        of fixed size. `outputs` of the model are returned as they are. Raises ModelError where the
+        model fails, OutOfMemoryError where the batch is too large for the device.
         """
+        names = [*self._names, *outputs]
         try:
-            arrays = self._session.run(self._names, dict(feeds))
+            arrays = self._session.run(names, dict(feeds))
         except Exception as error:  # of ONNX Runtime's own types, which share no base
+            if any(sign in str(error) for sign in _MEMORY):
+                raise OutOfMemoryError(
+                    f"{count} samples of {self._source} do not fit into the memory of "
+                    f"{self.device.name}; give a smaller --batch-size"
+                ) from None
             raise ModelError(f"ONNX Runtime cannot run {self._source}: {_line(error)}") from None
-        values = dict(zip(self._names, arrays, strict=True))
-        return {
-            tap.name: self._statistics(tap, values, count, count if kept is None else kept)
-            for tap in self._taps
-        }
+        values = dict(zip(names, arrays, strict=True))
+        kept = count if kept is None else kept
+        layers = {tap.name: self._statistics(tap, values, count, kept) for tap in self._taps}
+        return Batch(layers, {name: values[name][:kept] for name in outputs})
 
     def _statistics(self, tap: Tap, values: Arrays, count: int, kept: int) -> BatchStatistics:
         part = {key: values[name] for key, name in self._outputs[tap.name].items()}

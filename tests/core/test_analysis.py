@@ -198,7 +198,9 @@ def test_a_scalar_input_is_the_same_for_all():
         {"x": np.zeros((5, 3), np.float32), "sr": rate}, [spec(), spec("sr", "int64", ())]
     )
     assert len(matched) == 5
-    assert all(feeds["sr"] is rate for _, _, feeds in matched.batches(2))
+    count, fed, feeds = matched.take(4, 2)
+    assert (count, fed, len(feeds["x"])) == (1, 1, 1)
+    assert feeds["sr"] is rate
 
 
 def test_files_of_probes(tmp_path):

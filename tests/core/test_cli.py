@@ -67,7 +67,7 @@ def test_analyze_and_again(folder, run):
     files = len(list((folder / "run").iterdir()))
     code, _, err = run(*analyze(folder))
     assert code == 0
-    assert "3 of 3 checkpoints are in" in err
+    assert "3 of 3 checkpoints are recorded already" in err
     assert len(list((folder / "run").iterdir())) == files
 
 
@@ -83,7 +83,7 @@ def test_a_broken_checkpoint_does_not_stop_the_others(folder, run):
     code, _, err = run(*analyze(folder))
     assert code == 2
     assert "epoch_1.onnx is not an ONNX file" in err
-    assert "1 of 3 checkpoints could not be measured" in err
+    assert "these checkpoints could not be measured: epoch_1.onnx" in err
     assert read_run(folder / "run").steps == (2, 10)
 
 

@@ -18,7 +18,7 @@ def measured(content: bytes, values, layer="layer"):
     model = open_model(content)
     taps = select_taps(find_taps(model), [layer]).taps
     session = TapSession(instrument(model, taps), taps, "cpu")
-    return session.run({"x": values}, len(values))[layer]
+    return session.run({"x": values}, len(values)).layers[layer]
 
 
 def assert_agrees(batch, activations, scale=1.0):
@@ -138,7 +138,7 @@ def test_the_model_stays_as_it_is_and_names_do_not_collide():
     assert model.proto.SerializeToString() == content
     assert made.content.startswith(content)
     values = graphs.random((4, 3))
-    batch = TapSession(made, taps, "cpu").run({"x": values}, 4)[taps[0].name]
+    batch = TapSession(made, taps, "cpu").run({"x": values}, 4).layers[taps[0].name]
     assert_agrees(batch, values)
 
 

@@ -298,6 +298,11 @@ def content_of(case: Case) -> bytes:
     )
 
 
+def measured(model, tap, values, count):
+    session = TapSession(instrument(model, [tap]), [tap], "cpu")
+    return session.run({"x": values}, count).layers[tap.name]
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_operator(name):
     case = CASES[name]
@@ -308,17 +313,21 @@ def test_operator(name):
     assert tap.tapped_at == case.tapped_at
     assert tap.relu == case.relu
     count = 3
-    batch = TapSession(instrument(model, [tap]), [tap], "cpu").run({"x": values}, count)[tap.name]
+    batch = (
+        TapSession(instrument(model, [tap]), [tap], "cpu")
+        .run({"x": values}, count)
+        .layers[tap.name]
+    )
     (tensor,) = reference.tensors_of(content, {"x": values}, case.tensor)
     tensor = (tensor.astype(np.float64) - case.scale[1]) * np.float32(case.scale[0])
     assert tensor.shape[case.axis] == tap.channels
-    for measured, function in (
+    for found, function in (
         (batch.entropy, reference.entropy),
         (batch.scale_free_entropy, reference.scale_free),
         (batch.rms, reference.rms),
     ):
-        wanted = reference.over_rfavs(function, tensor, case.axis).reshape(measured.shape)
-        np.testing.assert_allclose(measured, wanted, atol=1e-4)
+        wanted = reference.over_rfavs(function, tensor, case.axis).reshape(found.shape)
+        np.testing.assert_allclose(found, wanted, atol=1e-4)
     assert batch.entropy.std() > 1e-3 or tap.channels == 1
     if case.filters is not None:
         found = filters(model, tap)
@@ -345,7 +354,9 @@ def test_operators_at_every_opset(name, opset):
     content = graphs.model(nodes, {"x": sides}, ["y"], weights, opset)
     model = open_model(content)
     (tap,) = find_taps(model).taps
-    batch = TapSession(instrument(model, [tap]), [tap], "cpu").run({"x": values}, 3)[tap.name]
+    batch = (
+        TapSession(instrument(model, [tap]), [tap], "cpu").run({"x": values}, 3).layers[tap.name]
+    )
     (tensor,) = reference.tensors_of(content, {"x": values}, "y")
     wanted = reference.over_rfavs(reference.entropy, tensor, case.axis)
     np.testing.assert_allclose(batch.entropy, wanted.reshape(batch.entropy.shape), atol=1e-5)
@@ -375,17 +386,19 @@ def test_types_that_the_cpu_runs(element_type, operator):
     content, values, _ = typed(element_type, operator)
     model = open_model(content)
     (tap,) = find_taps(model).taps
-    batch = TapSession(instrument(model, [tap]), [tap], "cpu").run({"x": values}, 5)[tap.name]
+    batch = (
+        TapSession(instrument(model, [tap]), [tap], "cpu").run({"x": values}, 5).layers[tap.name]
+    )
     assert batch.entropy.dtype == (np.float64 if element_type == TensorProto.DOUBLE else np.float32)
     axis = -1 if operator == "MatMul" else 1
     (tensor,) = reference.tensors_of(content, {"x": values}, "a")
-    for measured, function in (
+    for found, function in (
         (batch.entropy, reference.entropy),
         (batch.scale_free_entropy, reference.scale_free),
         (batch.rms, reference.rms),
     ):
-        wanted = reference.over_rfavs(function, tensor, axis).reshape(measured.shape)
-        np.testing.assert_allclose(measured, wanted, atol=2e-5, rtol=1e-5)
+        wanted = reference.over_rfavs(function, tensor, axis).reshape(found.shape)
+        np.testing.assert_allclose(found, wanted, atol=2e-5, rtol=1e-5)
     assert batch.relu_zeros == (tensor <= 0).sum()
 
 
@@ -495,7 +508,7 @@ def test_files_that_onnx_runtime_optimised(tmp_path):
     assert [tap.name for tap in taps] == ["c", "f"]
     assert {tap.tapped_at for tap in taps} == {"after the activation"}
     values = random((3, 4, 9, 9))
-    batch = TapSession(instrument(model, taps), taps, "cpu").run({"x": values}, 3)["c"]
+    batch = TapSession(instrument(model, taps), taps, "cpu").run({"x": values}, 3).layers["c"]
     (plain,) = reference.tensors_of(content, {"x": values}, "a")
     wanted = reference.over_rfavs(reference.entropy, np.maximum(plain, 0))
     np.testing.assert_allclose(batch.entropy, wanted, atol=1e-5)

@@ -67,7 +67,7 @@ def test_every_layer_agrees_with_the_loop(name):
     assert len(taps) == layers
     count = len(next(iter(feeds.values())))
     session = TapSession(instrument(model, taps), taps, "cpu")
-    measured = session.run(feeds, count)
+    measured = session.run(feeds, count).layers
     tensors = tapped_tensors(model, taps, feeds)
     for tap in taps:
         batch, tensor = measured[tap.name], tensors[tap.tensor]

@@ -75,7 +75,7 @@ def test_tokens_that_a_model_flattens():
     nodes = [node("Reshape", "x rows", "flat"), node("MatMul", "flat w", "y")]
     weights = {"w": graphs.random((4, 5)), "rows": np.array([-1, 4])}
     content = graphs.model(nodes, {"x": ["n", 3, 4]}, ["y"], weights)
-    batch = opened(content).run({"x": graphs.random((2, 3, 4))}, 2)["y"]
+    batch = opened(content).run({"x": graphs.random((2, 3, 4))}, 2).layers["y"]
     assert batch.entropy.shape == (2, 3)
     assert batch.rms.shape == (2, 3)
 
@@ -86,7 +86,7 @@ def test_tokens(opset):
     nodes = [node("MatMul", "x w", "a"), node("Relu", "a", "y")]
     content = graphs.model(nodes, {"x": ["n", "t", 4]}, ["y"], weights, opset)
     values = graphs.random((2, 3, 4))
-    batch = opened(content).run({"x": values}, 2)["a"]
+    batch = opened(content).run({"x": values}, 2).layers["a"]
     assert batch.entropy.shape == (2, 3)
     inputs = values @ weights["w"]
     np.testing.assert_array_equal(batch.relu_maximum > 0, inputs.max(axis=(0, 1)) > 0)
@@ -97,8 +97,8 @@ def test_what_fills_up_a_batch_counts_nothing():
     values = graphs.random((4, 3))
     filled = np.concatenate([values, values[-1:], values[-1:]])
     session = opened(graphs.passing(2, 3))
-    whole = session.run({"x": values}, 4)["layer"]
-    part = session.run({"x": filled}, 6, 4)["layer"]
+    whole = session.run({"x": values}, 4).layers["layer"]
+    part = session.run({"x": filled}, 6, 4).layers["layer"]
     assert part.entropy.shape == whole.entropy.shape == (4, 1, 1)
     assert part.relu_zeros == whole.relu_zeros
     np.testing.assert_array_equal(part.relu_maximum, whole.relu_maximum)

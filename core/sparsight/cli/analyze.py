@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
-from ..errors import ModelError
-
-if TYPE_CHECKING:
-    from ..analysis import Settings
-    from ..checkpoints import Checkpoint
-    from ..measurement import LayerMeasurement
-    from ..probes import ProbeSet
-    from ..recording import CheckpointRecorder
+from ..errors import UsageError
 
 __all__ = ["analyze"]
+
+_PROBES, _MEASURING, _PICTURES = "Probes", "What is measured", "Probes that are pictures"
 
 
 def analyze(
@@ -25,149 +19,147 @@ def analyze(
         list[str], typer.Argument(help=".onnx files, globs, or folders of them.", metavar="MODEL")
     ],
     probes: Annotated[
-        Path, typer.Option(help="Held-out samples: .npz or .npy, one array for each input.")
+        str,
+        typer.Option(
+            help="Held-out samples: .npz or .npy (an array for each input), a folder of pictures, "
+            "or a Python function module:name.",
+            rich_help_panel=_PROBES,
+        ),
     ],
-    logdir: Annotated[Path, typer.Option(help="Run directory for TensorBoard.")],
+    logdir: Annotated[Path | None, typer.Option(help="Run directory for TensorBoard.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Write the statistics to a .parquet, .csv or .npz file.")
+    ] = None,
     device: Annotated[
         str, typer.Option(help="auto, cpu, cuda, cuda:1, tensorrt, directml or coreml.")
     ] = "auto",
+    batch_size: Annotated[int, typer.Option(min=1, help="Samples measured at once.")] = 16,
+    step_pattern: Annotated[
+        str | None,
+        typer.Option(help="Regular expression whose group is the epoch in a file name."),
+    ] = None,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Wait for further checkpoints, until Ctrl-C.")
+    ] = False,
+    max_probes: Annotated[
+        int | None,
+        typer.Option(min=1, help="Choose so many samples by chance.", rich_help_panel=_PROBES),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of that choice.", rich_help_panel=_PROBES)] = 0,
+    shown_probes: Annotated[
+        int,
+        typer.Option(min=0, help="Samples whose entropy maps are kept.", rich_help_panel=_PROBES),
+    ] = 8,
+    mask: Annotated[
+        str | None,
+        typer.Option(
+            help="Input that is 0 at padded positions, which are left out.", rich_help_panel=_PROBES
+        ),
+    ] = None,
+    labels: Annotated[
+        Path | None,
+        typer.Option(
+            help="Classes of the samples, .npy or .npz: loss and accuracy are recorded as well.",
+            rich_help_panel=_PROBES,
+        ),
+    ] = None,
+    output: Annotated[
+        str,
+        typer.Option(help="Output with the classes; the first.", rich_help_panel=_PROBES),
+    ] = "",
     layers: Annotated[
         list[str] | None,
-        typer.Option(help="Names or globs of layers; all but the output layers unless given."),
+        typer.Option(
+            help="Names, globs, or @FILE with one a line; all but the output layers unless given.",
+            rich_help_panel=_MEASURING,
+        ),
     ] = None,
     statistics: Annotated[
-        str, typer.Option(help="entropy, all, or names of columns, with commas between them.")
+        str,
+        typer.Option(
+            help="entropy, all, or names of columns, with commas between them.",
+            rich_help_panel=_MEASURING,
+        ),
     ] = "all",
-    batch_size: Annotated[int, typer.Option(min=1, help="Samples measured at once.")] = 16,
-    shown_probes: Annotated[
-        int, typer.Option(min=0, help="Samples whose entropy maps are kept.")
-    ] = 8,
-    step_pattern: Annotated[
-        str | None, typer.Option(help="Regular expression for the epoch in a file name.")
-    ] = None,
     centre: Annotated[
         Literal["own", "filters"],
-        typer.Option(help="Filter correlations: centred on each filter's mean, or the mean filter"),
+        typer.Option(
+            help="Filter correlations: centred on each filter's mean, or on the mean filter.",
+            rich_help_panel=_MEASURING,
+        ),
     ] = "own",
+    size: Annotated[
+        str | None,
+        typer.Option(help="Height and width: 64x64.", rich_help_panel=_PICTURES),
+    ] = None,
+    scale: Annotated[
+        float | None,
+        typer.Option(help="Factor of grey levels, 1/255.", rich_help_panel=_PICTURES),
+    ] = None,
+    mean: Annotated[
+        str, typer.Option(help="Subtracted: .485,.456,.406", rich_help_panel=_PICTURES)
+    ] = "",
+    std: Annotated[
+        str, typer.Option(help="Divided by: .229,.224,.225", rich_help_panel=_PICTURES)
+    ] = "",
+    layout: Annotated[
+        Literal["auto", "nchw", "nhwc"],
+        typer.Option(help="Where the channels are.", rich_help_panel=_PICTURES),
+    ] = "auto",
 ) -> None:
     """Measure checkpoints layer by layer, and record them for TensorBoard's Sparsity tab.
 
     What a run already holds is skipped.
     """
     from ..analysis import Settings
-    from ..checkpoints import find_checkpoints
+    from ..probe_sources import PictureOptions
+    from .campaign import Campaign, Source
 
+    if logdir is None and out is None:
+        raise UsageError("give --logdir for TensorBoard, or --out for a file, or both")
     settings = Settings(
-        layers=layers,
+        layers=None if layers is None else _listed(layers),
         statistics=[name for name in statistics.split(",") if name],
         batch_size=batch_size,
         device=device,
         shown=shown_probes,
         centre=centre,
+        mask=mask,
     )
-    _record(find_checkpoints(checkpoints, step_pattern), probes, logdir, settings)
+    pictures = PictureOptions(
+        _size(size), scale, _numbers("mean", mean), _numbers("std", std), layout
+    )
+    source = Source(probes, pictures, max_probes, seed, labels, output)
+    Campaign(checkpoints, step_pattern, source, settings, logdir, out).run(watch)
 
 
-def _record(found: Sequence[Checkpoint], probes: Path, logdir: Path, settings: Settings) -> None:
-    from ..probes import shown_probes
-    from ..recording import CheckpointRecorder
-    from .output import remark
-
-    samples = _matched(found, probes, settings)
-    pictures = shown_probes(samples.samples, settings.shown_indices(len(samples)))
-    with CheckpointRecorder(logdir, pictures) as recorder:
-        todo = [checkpoint for checkpoint in found if checkpoint.step not in recorder.recorded]
-        if len(todo) < len(found):
-            remark(f"{len(found) - len(todo)} of {len(found)} checkpoints are in {logdir} already")
-        last, broken = _measure_all(todo, samples, recorder, settings)
-    if last:
-        _print_summary(found, last, logdir)
-    if broken:
-        raise ModelError(f"{broken} of {len(found)} checkpoints could not be measured")
-
-
-def _matched(found: Sequence[Checkpoint], probes: Path, settings: Settings) -> ProbeSet:
-    """The probes, matched to the inputs of the first checkpoint that is not broken."""
-    from ..analysis import match_model, measurable
-    from ..model import open_model
-    from ..probes import load_probes
-
-    arrays = load_probes(probes)
-    failures = []
-    for checkpoint in found:
-        try:
-            model = open_model(checkpoint.path)
-            measurable(model, settings.layers)
-            return match_model(model, arrays)
-        except ModelError as error:
-            failures.append(error)
-    raise failures[0]
-
-
-def _measure_all(
-    todo: Sequence[Checkpoint],
-    samples: ProbeSet,
-    recorder: CheckpointRecorder,
-    settings: Settings,
-) -> tuple[list[LayerMeasurement], int]:
-    """Measure and record; the last measurement and the number of broken checkpoints."""
-    from ..recording import Measured
-    from .output import remark
-
-    last: list[LayerMeasurement] = []
-    broken = 0
-    for checkpoint, result in _measurements(todo, samples, settings):
-        if isinstance(result, ModelError):
-            if len(todo) == 1:
-                raise result
-            broken += 1
-            remark(f"sparsight: {result}")
+def _listed(layers: list[str]) -> list[str]:
+    """Names, with those that @FILE holds, one a line, in its place."""
+    names: list[str] = []
+    for entry in layers:
+        if not entry.startswith("@"):
+            names.append(entry)
             continue
-        written = checkpoint.path.stat().st_mtime  # when the network was as it is here
-        recorder.add(Measured(checkpoint.step, result, wall_time=written))
-        last = result
-    return last, broken
+        try:
+            lines = Path(entry[1:]).read_text("utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise UsageError(f"--layers {entry}: cannot read the file: {error}") from None
+        names += [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+    return names
 
 
-def _measurements(
-    todo: Sequence[Checkpoint], samples: ProbeSet, settings: Settings
-) -> Iterator[tuple[Checkpoint, list[LayerMeasurement] | ModelError]]:
-    from ..analysis import measure
-    from .output import progress
-
-    with progress() as bar:
-        task = bar.add_task("measuring", total=len(todo) * len(samples))
-
-        def advance(count: int) -> None:
-            bar.advance(task, count)
-
-        for number, checkpoint in enumerate(todo, start=1):
-            bar.update(task, description=f"{checkpoint.path.name} (step {checkpoint.step})")
-            try:
-                yield checkpoint, measure(checkpoint.path, samples, settings, advance)
-            except ModelError as error:
-                yield checkpoint, error
-            bar.update(task, completed=number * len(samples))
+def _size(text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    sides = text.lower().split("x")
+    sides = sides * 2 if len(sides) == 1 else sides
+    if len(sides) != 2 or not all(side.isdecimal() and int(side) > 0 for side in sides):
+        raise UsageError(f"--size {text!r}: height and width were wanted, as in 64x64")
+    return int(sides[0]), int(sides[1])
 
 
-def _print_summary(
-    found: Sequence[Checkpoint], last: Sequence[LayerMeasurement], logdir: Path
-) -> None:
-    from .output import console, number, plain, print_table
-
-    columns = ["layer", "operator", "map", "D", "H / ln D", "scale-free", "RMS", "dead"]
-    names = ("scale_free_entropy", "rms", "dead_fraction")
-    rows = [
-        [
-            m.layer.name,
-            m.layer.operator,
-            "x".join(map(str, m.layer.map_shape)),
-            str(m.layer.channels),
-            number(m.relative_entropy),
-            *(number(m.statistics[name]) for name in names),
-        ]
-        for m in last
-    ]
-    print_table(found[-1].path.name, columns, rows, right=6)
-    end = f"{len(found)} checkpoints in {logdir}: tensorboard --logdir {logdir}"
-    console().print(plain(end), soft_wrap=True)
+def _numbers(option: str, text: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(part) for part in text.split(",") if part)
+    except ValueError:
+        raise UsageError(f"--{option} {text!r}: numbers with commas between were wanted") from None

@@ -1,0 +1,226 @@
+"""One call of `sparsight analyze`: checkpoints in, a run directory and a table out."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from ..analysis import Settings, input_specs, match_model, measurable, measure
+from ..checkpoints import Checkpoint, find_checkpoints
+from ..errors import ModelError, ProbeError, UsageError
+from ..evaluation import Evaluation
+from ..model import open_model
+from ..probe_sources import Arrays, PictureOptions, choose, out_of_range, read_probes
+from ..probes import ProbeSet, load_probes, shown_probes
+from ..recording import CheckpointRecorder, Measured
+from ..results import Measurements, check_table_path, write_table
+from .output import console, number, plain, print_table, progress, remark
+
+__all__ = ["Campaign", "Source"]
+
+_POLL = 1.0  # seconds between looks for further checkpoints
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where the samples and their labels come from."""
+
+    probes: str
+    pictures: PictureOptions
+    most: int | None
+    seed: int
+    labels: Path | None
+    output: str
+
+
+@dataclass
+class Campaign:
+    """Measures checkpoints that are not recorded yet, as long as there are any."""
+
+    sources: Sequence[str]
+    step_pattern: str | None
+    source: Source
+    settings: Settings
+    logdir: Path | None
+    out: Path | None
+    _results: dict[int, Measurements] = field(default_factory=dict, init=False)
+    """All of them where a table is to be written, else the last."""
+    _done: set[int] = field(default_factory=set, init=False)
+    _broken: dict[Path, ModelError] = field(default_factory=dict, init=False)
+
+    def run(self, watch: bool = False) -> None:
+        """Measure what is there, and with `watch` what comes, until Ctrl-C.
+
+        Raises ModelError at the end if a checkpoint could not be measured.
+        """
+        if self.out is not None:
+            check_table_path(self.out)
+        self._ready = self._wait() if watch else self._find()
+        with contextlib.ExitStack() as stack:
+            self._recorder: CheckpointRecorder | None = None
+            if self.logdir is not None:
+                shown = self.settings.shown_indices(len(self._samples))
+                pictures = shown_probes(self._samples.samples, shown)
+                self._recorder = stack.enter_context(CheckpointRecorder(self.logdir, pictures))
+            self._measure_all(self._ready)
+            with contextlib.suppress(KeyboardInterrupt):
+                while watch:
+                    time.sleep(_POLL)
+                    self._measure_all(self._settled())
+        self._finish(watch)
+
+    def _find(self) -> list[Checkpoint]:
+        return find_checkpoints(self.sources, self.step_pattern)
+
+    def _wait(self) -> list[Checkpoint]:
+        """The first checkpoints, however long they take."""
+        said = False
+        while True:
+            try:
+                return self._find()
+            except UsageError as error:
+                if not said:
+                    remark(f"waiting: {error}")
+                said = True
+                time.sleep(_POLL)
+
+    def _settled(self) -> list[Checkpoint]:
+        """The checkpoints that nobody is writing to."""
+        before = {c.path: _state(c.path) for c in self._wait()}
+        time.sleep(_POLL / 2)
+        return [c for c in self._wait() if before.get(c.path) == _state(c.path)]
+
+    @cached_property
+    def _samples(self) -> ProbeSet:
+        """The probes, matched to the inputs of the first checkpoint that is not broken."""
+        failures = []
+        for checkpoint in self._ready:
+            try:
+                model = open_model(checkpoint.path)
+                measurable(model, self.settings.layers)
+                source = self.source
+                arrays = read_probes(source.probes, input_specs(model), source.pictures)
+                self._preview(match_model(model, arrays))
+                return match_model(model, choose(arrays, source.most, source.seed))
+            except ModelError as error:
+                failures.append(error)
+        raise failures[0]
+
+    def _preview(self, samples: ProbeSet) -> None:
+        for name, array in samples.arrays.items():
+            odd = out_of_range(array)
+            if odd:
+                remark(f"probes: {name!r}: {odd}")
+
+    @cached_property
+    def _labels(self) -> Arrays | None:
+        """The labels, chosen as the probes are."""
+        if self.source.labels is None:
+            return None
+        arrays = load_probes(self.source.labels)
+        if len(arrays) != 1:
+            raise ProbeError(
+                f"{self.source.labels} holds {', '.join(arrays)}; one array of labels was wanted"
+            )
+        labels = choose(arrays, self.source.most, self.source.seed)
+        (chosen,) = labels.values()
+        if len(chosen) != len(self._samples):
+            raise ProbeError(f"there are {len(chosen)} labels for {len(self._samples)} probes")
+        return labels
+
+    def _measure_all(self, found: Sequence[Checkpoint]) -> None:
+        done = self._done | set(self._recorder.recorded if self._recorder else ())
+        todo = [c for c in found if c.step not in done and c.path not in self._broken]
+        if not self._done and not self._broken and len(todo) < len(found):
+            remark(f"{len(found) - len(todo)} of {len(found)} checkpoints are recorded already")
+        for checkpoint, result, evaluation in self._measurements(todo):
+            if isinstance(result, ModelError):
+                self._broken[checkpoint.path] = result
+                if len(found) > 1:
+                    remark(f"sparsight: {result}")
+                continue
+            self._done.add(checkpoint.step)
+            if self.out is None:
+                self._results.clear()
+            self._results[checkpoint.step] = result
+            if self._recorder is not None:
+                scalars = evaluation.scalars() if evaluation else None
+                written = checkpoint.path.stat().st_mtime  # when the network was as it is here
+                self._recorder.add(Measured(checkpoint.step, result, scalars, written))
+        if self._recorder is not None:
+            self._recorder.flush()
+
+    def _measurements(
+        self, todo: Sequence[Checkpoint]
+    ) -> Iterator[tuple[Checkpoint, Measurements | ModelError, Evaluation | None]]:
+        if not todo:
+            return
+        total = len(self._samples)
+        with progress() as bar:
+            task = bar.add_task("measuring", total=len(todo) * total)
+
+            def advance(count: int) -> None:
+                bar.advance(task, count)
+
+            for position, checkpoint in enumerate(todo, start=1):
+                bar.update(task, description=f"{checkpoint.path.name} (step {checkpoint.step})")
+                evaluation = self._evaluation()
+                result: Measurements | ModelError
+                try:
+                    result = measure(
+                        checkpoint.path, self._samples, self.settings, advance, evaluation
+                    )
+                except ModelError as error:
+                    result = error
+                yield checkpoint, result, evaluation
+                bar.update(task, completed=position * total)
+
+    def _evaluation(self) -> Evaluation | None:
+        if self._labels is None:
+            return None
+        (labels,) = self._labels.values()
+        return Evaluation(labels, self.source.output)
+
+    def _finish(self, watch: bool) -> None:
+        if self.out is not None:
+            write_table(self.out, self._results)
+            remark(f"{len(self._results)} checkpoints in {self.out}")
+        if self._results:
+            _print_summary(max(self._results), self._results)
+        if self.logdir is not None and self._recorder is not None:
+            count = len(self._recorder.recorded)
+            end = f"{count} checkpoints in {self.logdir}: tensorboard --logdir {self.logdir}"
+            console().print(plain(end), soft_wrap=True)
+        if len(self._ready) == 1 and self._broken and not watch:
+            raise next(iter(self._broken.values()))
+        if self._broken:
+            names = ", ".join(path.name for path in self._broken)
+            raise ModelError(f"these checkpoints could not be measured: {names}")
+
+
+def _state(path: Path) -> tuple[int, int] | None:
+    with contextlib.suppress(OSError):
+        status = path.stat()
+        return status.st_size, status.st_mtime_ns
+    return None
+
+
+def _print_summary(step: int, results: dict[int, Measurements]) -> None:
+    columns = ["layer", "operator", "map", "D", "H / ln D", "scale-free", "RMS", "dead"]
+    names = ("scale_free_entropy", "rms", "dead_fraction")
+    rows = [
+        [
+            m.layer.name,
+            m.layer.operator,
+            "x".join(map(str, m.layer.map_shape)),
+            str(m.layer.channels),
+            number(m.relative_entropy),
+            *(number(m.statistics[name]) for name in names),
+        ]
+        for m in results[step]
+    ]
+    print_table(f"step {step}", columns, rows, right=6)

@@ -1,0 +1,331 @@
+"""The options of `sparsight analyze`, through the command line."""
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+from tests.core import graphs, reference
+from tests.core.test_analysis import PROBES, network
+
+import sparsight
+from sparsight.cli import main
+from sparsight.errors import ProbeError, UsageError
+from sparsight.evaluation import Evaluation
+from sparsight.probe_sources import PictureOptions, choose, out_of_range, read_probes
+from sparsight.probes import InputSpec
+from sparsight.reader import read_run
+
+node = graphs.node
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for epoch in (1, 2):
+        (tmp_path / f"epoch_{epoch}.onnx").write_bytes(network())
+    np.savez(tmp_path / "probes.npz", x=PROBES)
+    return tmp_path
+
+
+@pytest.fixture
+def run(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def call(*arguments, probes="probes.npz", logdir="run"):
+        given = ["analyze", *map(str, arguments), "--probes", probes, "--device", "cpu"]
+        code = main(given + (["--logdir", logdir] if logdir else []))
+        return code, *capsys.readouterr()
+
+    return call
+
+
+def refused(answer, text):
+    assert answer[0] == 2
+    lines = [line for line in answer[2].splitlines() if line.startswith("sparsight: ")]
+    assert len(lines) == 1, answer[2]
+    assert text in lines[0]
+
+
+def test_layers_from_a_file(folder, run):
+    (folder / "layers.txt").write_text("# those that matter\nfc\nconv[1]\n\n")
+    assert run("epoch_1.onnx", "--layers", "@layers.txt")[0] == 0
+    assert [layer.name for layer in read_run("run").tables[1].layers] == ["conv1", "fc"]
+    refused(run("epoch_1.onnx", "--layers", "@no.txt"), "--layers @no.txt")
+
+
+def test_tables(folder, run):
+    assert run(".", "--out", "table.csv", logdir=None)[0] == 0
+    with open("table.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["step"], row["layer"]) for row in rows] == [
+        (step, layer) for step in "12" for layer in ("conv1", "conv2")
+    ]
+    wanted = sparsight.analyze(network(), PROBES, device="cpu")
+    assert float(rows[0]["entropy"]) == pytest.approx(wanted[0].statistics["entropy"])
+    assert run(".", "--out", "table.npz", "--statistics", "rms", logdir=None)[0] == 0
+    with np.load("table.npz") as table:
+        assert table["values"].shape == (2, 2, len(table["statistics"]))
+        assert list(table["layers"]) == ["conv1", "conv2"]
+        at = list(table["statistics"]).index("rms")
+        assert table["values"][1, 1, at] == pytest.approx(wanted[1].statistics["rms"])
+    refused(run(".", logdir=None), "give --logdir for TensorBoard, or --out")
+    refused(run(".", "--out", "table.txt"), "ends in .parquet, .csv or .npz")
+    refused(run(".", "--out", "no/table.csv"), "there is no folder no")
+
+
+def test_what_is_not_installed_is_said_before_anything_is_measured(folder, run, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    refused(run(".", "--out", "table.parquet"), "pip install pyarrow")
+    assert not (folder / "run").exists()
+
+
+def test_measurements_go_elsewhere(folder, monkeypatch):
+    measured = sparsight.analyze(network(), PROBES, device="cpu")
+    table = measured.to_numpy()
+    assert table.shape == (2, 14)
+    assert table[0, 0] == measured[0].statistics["entropy"]
+    measured.write(folder / "by_hand", step=3)
+    assert read_run(folder / "by_hand").steps == (3,)
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(UsageError, match="pip install pandas"):
+        measured.to_pandas()
+
+
+# -- labels
+
+
+def test_loss_and_accuracy(folder, run):
+    labels = np.arange(11) % 3
+    np.save("labels.npy", labels)
+    assert run(".", "--labels", "labels.npy", "--output", "y")[0] == 0
+    scalars = read_run("run").scalars
+    (logits,) = reference.tensors_of(network(), {"x": PROBES}, "y")
+    wide = logits.astype(np.float64)
+    losses = np.log(np.exp(wide).sum(axis=1)) - wide[np.arange(11), labels]
+    assert scalars["loss/validation"][2] == pytest.approx(losses.mean(), rel=1e-5)
+    accuracy = (logits.argmax(axis=1) == labels).mean()
+    assert scalars["accuracy/validation"][1] == pytest.approx(accuracy, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("labels", "options", "text"),
+    [
+        (np.arange(11) % 5, [], "the model has the classes 0 to 2"),
+        (np.zeros(5, int), [], "there are 5 labels for 11 probes"),
+        (np.zeros(11), [], "whole numbers"),
+        (np.zeros(11, int), ["--output", "z"], "no output 'z'"),
+    ],
+)
+def test_labels_that_do_not_fit(folder, run, labels, options, text):
+    np.save("labels.npy", labels)
+    refused(run("epoch_1.onnx", "--labels", "labels.npy", *options), text)
+
+
+def test_probabilities_are_taken_as_they_are():
+    scores = np.array([[0.5, 0.25, 0.25], [0.1, 0.9, 0.0]])
+    evaluation = Evaluation(np.array([0, 1]))
+    evaluation.update(scores, 0)
+    wanted = -(np.log(0.5) + np.log(0.9)) / 2
+    assert evaluation.scalars()["loss/validation"] == pytest.approx(wanted)
+
+
+def test_labels_of_positions():
+    scores = graphs.random((2, 3, 4, 4))
+    evaluation = Evaluation(scores.argmax(axis=1))
+    evaluation.update(scores[:1], 0)
+    evaluation.update(scores[1:], 1)
+    assert evaluation.scalars()["accuracy/validation"] == 1
+    with pytest.raises(ProbeError, match="would fit"):
+        Evaluation(np.zeros(2, int)).update(scores, 0)
+
+
+# -- probes
+
+
+def test_fewer_probes_by_chance(folder, run):
+    assert run("epoch_1.onnx", "--max-probes", 5, "--seed", 3, "--shown-probes", 2)[0] == 0
+    first = read_run("run").probes
+    assert (first.count, first.indices) == (5, (0, 1))
+    assert run("epoch_1.onnx", "--max-probes", 5, "--seed", 3, logdir="again")[0] == 0
+    assert run("epoch_1.onnx", "--max-probes", 5, "--seed", 4, logdir="other")[0] == 0
+    assert read_run("again").probes.digest == first.digest
+    assert read_run("other").probes.digest != first.digest
+    refused(run("epoch_2.onnx", "--max-probes", 5, "--seed", 4), "measured on other probes")
+
+
+def test_the_choice_keeps_rows_together():
+    arrays = {"a": np.arange(9), "b": np.arange(9) * 10, "rate": np.array(16000)}
+    chosen = choose(arrays, 4, 0)
+    np.testing.assert_array_equal(chosen["a"] * 10, chosen["b"])
+    assert chosen["rate"] == 16000
+    assert (np.diff(chosen["a"]) > 0).all()
+    assert choose(arrays, None, 0) is arrays
+    assert choose(arrays, 9, 0) is arrays
+
+
+def test_probes_from_a_function(folder, run, monkeypatch):
+    (folder / "my_probes.py").write_text(
+        "import numpy as np\n"
+        "def images():\n    return np.load('probes.npz')['x']\n"
+        "def named():\n    return {'x': images()}\n"
+        "def wrong():\n    return 'nothing'\n"
+        "def broken():\n    raise ValueError('no data')\n"
+    )
+    monkeypatch.delitem(sys.modules, "my_probes", raising=False)
+    for name in ("images", "named"):
+        assert run("epoch_1.onnx", probes=f"my_probes:{name}", logdir=name)[0] == 0
+        assert read_run(name).probes.count == 11
+    refused(run("epoch_1.onnx", probes="my_probes:wrong"), "returned a str; an array")
+    refused(run("epoch_1.onnx", probes="my_probes:broken"), "failed with ValueError: no data")
+    refused(run("epoch_1.onnx", probes="my_probes:nothing"), "failed with AttributeError")
+    refused(run("epoch_1.onnx", probes="no_such_module:f"), "failed with ModuleNotFoundError")
+
+
+SPEC = InputSpec("x", np.dtype(np.float32), ("n", 3, 8, 6))
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    (tmp_path / "pictures/deeper").mkdir(parents=True)
+    colours = [(255, 0, 51), (0, 102, 255), (51, 51, 51)]
+    for name, colour in zip(("a.png", "b.jpg", "deeper/c.png"), colours, strict=True):
+        Image.new("RGB", (12, 16), colour).save(tmp_path / "pictures" / name, quality=95)
+    (tmp_path / "pictures/notes.txt").touch()
+    return str(tmp_path / "pictures")
+
+
+def test_a_folder_of_pictures(pictures):
+    values = read_probes(pictures, [SPEC])[""]
+    assert (values.dtype, values.shape) == (np.float32, (3, 3, 8, 6))
+    np.testing.assert_allclose(values[0, :, 0, 0], [1, 0, 0.2], atol=0.01)
+    options = PictureOptions(mean=(0.5,), std=(0.5, 0.25, 0.1), scale=1 / 255)
+    values = read_probes(pictures, [SPEC], options)[""]
+    np.testing.assert_allclose(values[0, :, 3, 3], [1, -2, -3], atol=0.05)
+    last = InputSpec("x", np.dtype(np.uint8), ("n", "h", "w", 3))
+    values = read_probes(pictures + "/*.png", [last], PictureOptions(size=(4, 5)))[""]
+    assert (values.dtype, values.shape) == (np.uint8, (1, 4, 5, 3))
+    np.testing.assert_array_equal(values[0, 0, 0], [255, 0, 51])
+    grey = InputSpec("x", np.dtype(np.float32), (1, 1, 8, 8))
+    assert read_probes(pictures, [grey])[""].shape == (3, 1, 8, 8)
+
+
+def test_pictures_that_do_not_work(pictures, tmp_path):
+    wide = InputSpec("x", np.dtype(np.float32), ("n", 3, "h", "w"))
+    with pytest.raises(ProbeError, match="give one with --size"):
+        read_probes(pictures, [wide])
+    with pytest.raises(ProbeError, match="one input for pictures"):
+        read_probes(pictures, [SPEC, SPEC])
+    with pytest.raises(ProbeError, match="--mean has 2 numbers for 3 channels"):
+        read_probes(pictures, [SPEC], PictureOptions(mean=(1, 2)))
+    with pytest.raises(ProbeError, match="above 0"):
+        read_probes(pictures, [SPEC], PictureOptions(std=(0,)))
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ProbeError, match="no picture is there"):
+        read_probes(str(tmp_path / "empty"), [SPEC])
+    (tmp_path / "empty/broken.png").write_bytes(b"no picture")
+    with pytest.raises(ProbeError, match=r"broken\.png is no picture"):
+        read_probes(str(tmp_path / "empty"), [SPEC])
+
+
+def test_pictures_through_the_command_line(folder, run, pictures):
+    nodes = [node("Conv", "x a.weight", "a"), node("Conv", "a b.weight", "y")]
+    weights = {"a.weight": graphs.random((4, 3, 3, 3)), "b.weight": graphs.random((2, 4, 1, 1))}
+    content = graphs.model(nodes, {"x": ["n", 3, "h", "w"]}, ["y"], weights)
+    (folder / "net.onnx").write_bytes(content)
+    options = ["--size", "8x6", "--mean", ".5", "--std", ".5", "--layout", "nchw"]
+    assert run("net.onnx", *options, probes=pictures)[0] == 0
+    assert read_run("run").probes.kind == "image"
+    assert read_run("run").tables[0].layers[0].map_shape == (6, 4)
+    refused(run("net.onnx", "--size", "8y6", probes=pictures), "--size '8y6'")
+    refused(run("net.onnx", "--mean", "a", probes=pictures), "--mean 'a'")
+    code, _, err = run("net.onnx", "--size", "8", "--scale", "1", probes=pictures, logdir="raw")
+    assert code == 0
+    assert "grey levels that were not scaled" in err
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [
+        (np.linspace(0, 255, 300), "not scaled"),
+        (np.linspace(0, 1 / 255, 300), "scaled twice"),
+        (np.full(300, 0.5), "all values are"),
+        (np.array([np.nan] + [0.0] * 298 + [1.0]), "no finite numbers"),
+        (np.linspace(-2, 2, 300), ""),
+    ],
+)
+def test_values_out_of_range(values, text):
+    found = out_of_range(values.reshape(3, 1, 10, 10).astype(np.float32))
+    assert text in found
+    assert bool(text) == bool(found)
+
+
+# -- padding
+
+
+def test_padded_tokens_are_left_out(folder):
+    weights = {"a.weight": graphs.random((4, 5)), "b.weight": graphs.random((5, 2))}
+    nodes = [
+        node("MatMul", "tokens a.weight", "a"),
+        node("MatMul", "a b.weight", "b"),
+        node("Unsqueeze", "mask two", "m"),
+        node("Mul", "b m", "y"),
+    ]
+    weights["two"] = np.array([2])
+    inputs = {"tokens": ["n", "t", 4], "mask": ["n", "t"]}
+    content = graphs.model(nodes, inputs, ["y"], weights)
+    tokens, mask = graphs.random((3, 6, 4)), np.ones((3, 6), np.float32)
+    mask[1, 4:] = mask[2, 1:] = 0
+    tokens[mask == 0] = np.nan
+    (measured,) = sparsight.analyze(
+        content, {"tokens": tokens, "mask": mask}, device="cpu", mask="mask"
+    )
+    entropy = reference.over_rfavs(reference.entropy, tokens @ weights["a.weight"], -1)
+    wanted = entropy[mask == 1]
+    assert measured.statistics["entropy"] == pytest.approx(wanted.mean(), abs=1e-5)
+    assert measured.statistics["nan_share"] == 0
+    np.testing.assert_array_equal(np.isnan(measured.maps), mask == 0)
+    with pytest.raises(UsageError, match="'masks' is no input with positions; did you mean"):
+        sparsight.analyze(content, {"tokens": tokens, "mask": mask}, mask="masks")
+
+
+# -- watching
+
+
+def test_watch(folder):
+    """Checkpoints that appear while it runs are measured; Ctrl-C ends it well."""
+    command = [sys.executable, "-m", "sparsight", "analyze", ".", "--probes", "probes.npz"]
+    command += ["--logdir", "run", "--device", "cpu", "--watch"]
+    for name in ("epoch_1.onnx", "epoch_2.onnx"):
+        os.rename(name, name + ".later")
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    try:
+        for epoch in (1, 2):
+            time.sleep(1)
+            os.rename(f"epoch_{epoch}.onnx.later", f"epoch_{epoch}.onnx")
+            _until(lambda last=epoch: _steps()[-1:] == (last,))
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=30)
+    finally:
+        process.kill()
+    assert process.returncode == 0, err
+    assert "waiting" in err
+
+
+def _steps():
+    try:
+        return read_run("run").steps
+    except sparsight.SparsightError:
+        return ()
+
+
+def _until(condition):
+    end = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.2)
