@@ -14,6 +14,7 @@ import type { Correlations, Index, Losses, LossTags, Probes, RunEntry } from "./
 import { RELATIVE_ENTROPY, series } from "./data/statistics";
 import type { LayerTable } from "./data/table";
 import { layerNames } from "./data/table";
+import { COLOURS } from "./scale/strokes";
 
 const FIRST_RUNS = 4; // shown where nobody chose: more are chosen by hand
 
@@ -194,12 +195,12 @@ export class State {
     return wanted !== null && tags.tags.includes(wanted) ? wanted : tags.guess;
   }
 
-  /** Position of a run among the chosen ones: its dash and its colour. */
+  /** A run's dash and colour: its own as long as there are few, else its place among the chosen. */
   strokeIndex(run: string): number {
-    return Math.max(
-      0,
-      this.chosen.value.findIndex((entry) => entry.run === run),
-    );
+    const all = this.entries.value;
+    const among = all.length <= COLOURS ? all : this.chosen.value;
+    const at = among.findIndex((entry) => entry.run === run);
+    return Math.max(0, at);
   }
 
   select(layer: string | null, epoch: number | null = null): void {

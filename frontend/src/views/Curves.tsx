@@ -6,7 +6,7 @@ import type { Statistic } from "../data/statistics";
 import { RELATIVE_ENTROPY, STATISTICS, series, statisticOf } from "../data/statistics";
 import type { LayerTable } from "../data/table";
 import { layerIndex } from "../data/table";
-import { epochText, shorten } from "../data/text";
+import { epochText, listed, shorten } from "../data/text";
 import { COLOURS, dashOf, strokeOf } from "../scale/strokes";
 import type { State } from "../state";
 import { useAppState } from "../state";
@@ -186,11 +186,18 @@ function positive(value: number | null | undefined): boolean {
 
 /** Where each run's validation loss turned, in the run's own dash. */
 export function onsetMarks(state: State, dark: boolean): Mark[] {
-  return state.chosen.value.flatMap(({ run, onset }) => {
-    if (onset === null) return [];
-    const label = `onset ${epochText(onset)}, ${shorten(run, 24)}`;
-    const stroke = dark ? "#e8eaed" : "#202124";
-    return [{ epoch: onset, stroke, dash: dashOf(state.strokeIndex(run)), label }];
+  const runs = new Map<number, string[]>();
+  for (const { run, onset } of state.chosen.value) {
+    if (onset !== null) runs.set(onset, [...(runs.get(onset) ?? []), run]);
+  }
+  return [...runs].map(([epoch, [first = "", ...more]]) => {
+    const others = more.length > 1 ? [`${more.length} more`] : more.map((run) => shorten(run, 24));
+    return {
+      epoch,
+      stroke: dark ? "#e8eaed" : "#202124",
+      dash: dashOf(state.strokeIndex(first)),
+      label: `onset ${epochText(epoch)}, ${listed([shorten(first, 24), ...others])}`,
+    };
   });
 }
 

@@ -1,5 +1,6 @@
 import { useCallback, useEffect, useRef } from "preact/hooks";
-import { held } from "../data/epochs";
+import type { Loaded } from "../api/resources";
+import { nearest } from "../data/epochs";
 import type { LayerMaps } from "../data/maps";
 import { entropyAt, positionText, sides } from "../data/maps";
 import { RELATIVE_ENTROPY, extent } from "../data/statistics";
@@ -125,19 +126,33 @@ function LargeMap({ run, layer, scale }: LargeProps) {
       <figcaption>
         <RunStroke run={run} />
         <bdi title={shorten(run, 300)}>{shorten(run, 14)}</bdi>
+        {loaded?.value && <OtherEpoch steps={loaded.value.steps} />}
       </figcaption>
       <div class="stack hatched" style={{ aspectRatio: String(aspectOf(loaded?.value ?? null)) }}>
         <Underneath run={run} />
         {table && loaded?.value && <Map table={table} maps={loaded.value} scale={scale} />}
       </div>
-      {loaded?.status === "failed" && <p class="muted">{loaded.message}</p>}
-      {loaded?.value?.warnings.map((text) => (
-        <p key={text} class="muted">
-          {text}
-        </p>
-      ))}
+      {loaded && <Remarks loaded={loaded} />}
     </figure>
   );
+}
+
+/** What is wrong with a map. */
+function Remarks({ loaded }: { readonly loaded: Loaded<LayerMaps> }) {
+  const failed = loaded.status === "failed" ? [loaded.message] : [];
+  return [...failed, ...(loaded.value?.warnings ?? [])].map((text) => (
+    <p key={text} class="muted">
+      {text}
+    </p>
+  ));
+}
+
+/** The epoch of a map where the run has none at the cursor. */
+function OtherEpoch({ steps }: { readonly steps: Int32Array }) {
+  const cursor = useAppState().cursor.value;
+  const step = steps[nearest(steps, cursor)];
+  if (step === undefined || step === cursor) return null;
+  return <span class="muted">{epochPhrase(step)}</span>;
 }
 
 /** Width over height: dense layers and strips are not worth a square. */
@@ -162,7 +177,7 @@ function Map(props: {
   const state = useAppState();
   const { maps } = props;
   const epoch = state.cursor.value;
-  const step = held(maps.steps, epoch);
+  const step = nearest(maps.steps, epoch);
   const scale = props.scale ?? layerScale(maps);
   const [rows, columns] = sides(maps.shape);
   const paint = useCallback(

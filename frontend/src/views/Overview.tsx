@@ -1,5 +1,5 @@
 import { useCallback, useMemo } from "preact/hooks";
-import { columnsOf, epochAt, held, nearest } from "../data/epochs";
+import { columnsOf, epochAt, nearest } from "../data/epochs";
 import { farthest, moved } from "../data/movement";
 import type { RunEntry } from "../data/runs";
 import { RELATIVE_ENTROPY, STATISTICS, series, unitOf } from "../data/statistics";
@@ -121,6 +121,7 @@ function Panel({ entry, matrix }: { readonly entry: RunEntry; readonly matrix: M
       <h3>
         <RunStroke run={entry.run} />
         <bdi title={shorten(entry.run, 300)}>{shorten(entry.run, 60)}</bdi>
+        {loaded.value && <ValuesAt steps={loaded.value.steps} />}
         {matrix.reference === entry.run && (
           <span class="muted">the others are compared with it</span>
         )}
@@ -134,6 +135,13 @@ function Panel({ entry, matrix }: { readonly entry: RunEntry; readonly matrix: M
       )}
     </div>
   );
+}
+
+/** The epoch of the values beside the rows: a run's nearest record to the cursor. */
+function ValuesAt({ steps }: { readonly steps: Int32Array }) {
+  const step = steps[nearest(steps, useAppState().cursor.value)];
+  if (step === undefined) return null;
+  return <span class="muted values-at">{epochPhrase(step)}</span>;
 }
 
 interface HeatmapProps {
@@ -264,12 +272,12 @@ function moversOf(
 /** The values at the cursor, one a row. */
 function RowValues({ table, matrix }: { readonly table: LayerTable; readonly matrix: Matrix }) {
   const state = useAppState();
-  const step = held(table.steps, state.cursor.value);
+  const step = nearest(table.steps, state.cursor.value);
   const rows = matrix.rows.get(table.run) ?? [];
   return (
     <div
       class="values"
-      aria-label={`${matrix.statistic.title} at ${epochPhrase(state.cursor.value)}`}
+      aria-label={`${matrix.statistic.title} at ${epochPhrase(table.steps[step] ?? 0)}`}
     >
       {rows.map((values, row) => (
         <span key={row} class={matrix.layers[row] === state.layer.value ? "selected" : ""}>

@@ -1,10 +1,10 @@
 import { useMemo } from "preact/hooks";
 import { caveats } from "../data/caveats";
-import { held } from "../data/epochs";
+import { nearest } from "../data/epochs";
 import { STATISTICS, statisticAt } from "../data/statistics";
 import type { LayerTable } from "../data/table";
 import { layerIndex } from "../data/table";
-import { epochPhrase, format, shorten } from "../data/text";
+import { epochPhrase, epochText, format, shorten } from "../data/text";
 import { useAppState } from "../state";
 import { useKept } from "./kept";
 import { RunStroke } from "./RunBar";
@@ -35,6 +35,9 @@ export function Readout() {
         <thead>
           <tr>
             <th scope="col">Run</th>
+            <th scope="col" title="The run's nearest record to the cursor">
+              epoch
+            </th>
             {STATISTICS.map((statistic) => (
               <th key={statistic.id} scope="col" title={`${statistic.title} [${statistic.unit}]`}>
                 {statistic.symbol}
@@ -56,7 +59,7 @@ export function Readout() {
 
 function Line({ table, layer }: { readonly table: LayerTable; readonly layer: string }) {
   const state = useAppState();
-  const step = held(table.steps, state.cursor.value);
+  const step = nearest(table.steps, state.cursor.value);
   const at = layerIndex(table, layer);
   return (
     <tr>
@@ -64,6 +67,7 @@ function Line({ table, layer }: { readonly table: LayerTable; readonly layer: st
         <RunStroke run={table.run} />
         <bdi title={shorten(table.run, 300)}>{shorten(table.run, 32)}</bdi>
       </th>
+      <td>{step < 0 ? "–" : epochText(table.steps[step] ?? 0)}</td>
       {STATISTICS.map((statistic) => (
         <td key={statistic.id} data-statistic={statistic.id}>
           {format(statisticAt(table, step, at, statistic))}
