@@ -19,7 +19,7 @@ from .framing import VERSION, decode_metadata, encode_metadata
 from .layers import COLUMNS, Column, LayerInfo, decode_layers, encode_layers
 from .maps import MAP_BYTES, MAX_SIDE, EncodedMaps, decode_maps, encode_maps
 from .shown import ShownProbes, decode_probes, probe_digest
-from .steps import counting, surviving
+from .steps import Event, counting, surviving
 from .tags import GLOBAL_STEP_TAG, LAYERS_PLUGIN, MAPS_PLUGIN, PLUGIN_OF, Kind, kind_of, tag_of
 
 __all__ = [
@@ -33,6 +33,7 @@ __all__ = [
     "VERSION",
     "Column",
     "EncodedMaps",
+    "Event",
     "Kind",
     "LayerInfo",
     "ShownProbes",

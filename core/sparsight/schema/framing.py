@@ -1,4 +1,4 @@
-"""How metadata and records are framed: JSON with a version; magic, header length, header, zlib body."""
+"""Framing of metadata and records: JSON with a version; magic, length, JSON header, zlib body."""
 
 from __future__ import annotations
 
