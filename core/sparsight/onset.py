@@ -146,7 +146,7 @@ def _words(text: str) -> set[str]:
 def epochs_at(
     at: NDArray[np.float64], known: NDArray[np.float64], epochs: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Epochs at the points `at` of a clock or counter that stood at `known`, ascending, at `epochs`.
+    """Epochs at the points `at` of a clock that stood at `known`, ascending, at `epochs`.
 
     All are [E], `at` of any length; at least two are known. After the last one it goes on at the
     pace of the last interval.
