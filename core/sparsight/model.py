@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -166,7 +166,7 @@ class Model:
     def _array(self, tensor: onnx.TensorProto) -> NDArray[Any]:
         """Numbers of a stored tensor, in a type that numpy computes with."""
         if tensor.data_location == onnx.TensorProto.EXTERNAL:
-            self._check_location(tensor)
+            self.check_location(tensor)
         try:
             array = numpy_helper.to_array(tensor, str(self.folder or ""))
         except Exception as error:  # of many types, and from C++
@@ -175,7 +175,8 @@ class Model:
             ) from None
         return array.astype(np.float32) if array.dtype.kind == "V" else np.asarray(array)
 
-    def _check_location(self, tensor: onnx.TensorProto) -> None:
+    def check_location(self, tensor: onnx.TensorProto) -> None:
+        """Raises ModelError where a tensor's external data is not in the model's own folder."""
         location = next((e.value for e in tensor.external_data if e.key == "location"), "")
         path = PurePosixPath(location.replace("\\", "/"))
         if self.folder is None:
@@ -240,7 +241,56 @@ def _parse(content: bytes, source: str, folder: Path | None) -> Model:
         raise ModelError(f"{source} is not an ONNX file, or it is cut short") from None
     if not proto.graph.node or not proto.opset_import:
         raise ModelError(f"{source} is not an ONNX model: it holds no operators")
-    return Model(proto, content, source, folder)
+    model = Model(proto, content, source, folder)
+    _check(model)
+    return model
+
+
+def _check(model: Model) -> None:
+    """Raises ModelError for what would make nonsense, or worse, of what is done with the model."""
+    if not model.graph.output:
+        raise ModelError(f"{model.source} is damaged: its graph has no output")
+    for graph in _graphs(model.graph):
+        if not all(map(_is_sound, graph.node)) or not all(map(_is_named, _values(graph))):
+            raise ModelError(f"{model.source} is damaged: an operator or a value has no name")
+    for tensor in _stored(model.graph):
+        if tensor.data_location == onnx.TensorProto.EXTERNAL:
+            model.check_location(tensor)
+
+
+def _graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
+    """A graph and the bodies within it."""
+    yield graph
+    for node in graph.node:
+        for body in subgraphs(node):
+            yield from _graphs(body)
+
+
+def _stored(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
+    """All tensors that a model stores, wherever."""
+    for part in _graphs(graph):
+        yield from part.initializer
+        for sparse in part.sparse_initializer:
+            yield from (sparse.values, sparse.indices)
+        for node in part.node:
+            for entry in node.attribute:
+                yield from ([entry.t] if entry.HasField("t") else [])
+                yield from entry.tensors
+
+
+def _values(graph: onnx.GraphProto) -> Iterator[onnx.ValueInfoProto | onnx.TensorProto]:
+    for values in (graph.input, graph.output, graph.initializer):
+        yield from values
+
+
+def _is_sound(node: onnx.NodeProto) -> bool:
+    """Whether a node makes something, and its names are text: protobuf hands on other bytes."""
+    names = [*node.input, *node.output, node.op_type, node.name, node.domain]
+    return any(node.output) and all(isinstance(name, str) for name in names)
+
+
+def _is_named(value: onnx.ValueInfoProto | onnx.TensorProto) -> bool:
+    return isinstance(value.name, str)
 
 
 def _without_weights(proto: onnx.ModelProto) -> onnx.ModelProto:
