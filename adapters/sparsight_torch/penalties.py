@@ -153,8 +153,8 @@ class SparsityReg(_Penalty):
             raise UsageError("this SparsityReg is detached; make a new one")
         if not self._pending:
             raise UsageError(
-                "SparsityReg was called without a forward of the model before it: one with "
-                "gradients, and since the last call"
+                "SparsityReg was called without a forward of the model before it (one with "
+                f"gradients, since the last call), or it ran no target: {', '.join(self._axes)}"
             )
         pending, self._pending = self._pending, []
         sums: dict[str, Tensor] = {}

@@ -7,6 +7,7 @@ import pytest
 import torch
 from tests.adapters.reference import entropy, gradients, penalised_gradients
 from torch import Tensor, nn
+from torch.nn.utils import parametrizations
 from torch.utils.checkpoint import checkpoint
 
 from sparsight.errors import TargetError, UsageError
@@ -394,3 +395,58 @@ def test_decorrelation_trains_filters_apart():
         optimizer.step()
     assert decorrelation().item() < before - 1
     assert decorrelation.step == 52
+
+
+def test_lazy_layers():
+    model = nn.Sequential(nn.LazyConv2d(4, 3), nn.ReLU(), nn.Flatten(), nn.LazyLinear(5))
+    sparsity = SparsityReg(model, {"0": 1.0, "3": 1.0})
+    model(torch.randn(2, 3, 8, 8))
+    sparsity().backward()
+    assert all(parameter.grad is not None for parameter in model.parameters())
+
+
+@pytest.mark.parametrize(
+    "parametrise", [parametrizations.weight_norm, parametrizations.spectral_norm]
+)
+def test_parametrised_layers(parametrise):
+    torch.manual_seed(0)
+    layer = parametrise(nn.Conv2d(3, 6, 3))
+    model = nn.Sequential(layer, nn.ReLU()).eval()  # spectral norm moves in training mode
+    images = torch.randn(2, 3, 6, 6)
+    sparsity, decorrelation = SparsityReg(model, {"0": 1.0}), DecorrReg(model, {"0": 1.0})
+    model(images)
+    total = sparsity()
+    with torch.no_grad():
+        exact = -entropy(model[0](images)).sum() / 2
+    torch.testing.assert_close(total.detach().double(), exact)
+    (total + decorrelation()).backward()
+    assert all(parameter.grad is not None for parameter in layer.parameters())
+
+
+def test_quantisation_aware_layers():
+    """They compute with rounded weights; what they return is what is measured."""
+    qat = pytest.importorskip("torch.ao.nn.qat")
+    from torch.ao.quantization import get_default_qat_qconfig
+
+    torch.manual_seed(0)
+    layer = qat.Conv2d(3, 4, 3, qconfig=get_default_qat_qconfig())
+    model = nn.Sequential(layer, nn.ReLU())
+    sparsity = SparsityReg(model, {"0": 1.0})
+    images = torch.randn(2, 3, 6, 6)
+    seen: list[Tensor] = []
+    layer.register_forward_hook(lambda *args: seen.append(args[2].detach()))
+    model(images)
+    total = sparsity()
+    torch.testing.assert_close(total.detach().double(), -entropy(seen[0]).sum() / 2)
+    total.backward()
+    assert layer.weight.grad.abs().sum() > 0
+
+
+def test_a_layer_whose_weights_are_used_without_it():
+    """Attention takes its output projection's weights and never calls it."""
+    attention = nn.MultiheadAttention(8, 2, batch_first=True)
+    sparsity = SparsityReg(attention, {"out_proj": 1.0})
+    tokens = torch.randn(2, 5, 8)
+    attention(tokens, tokens, tokens)
+    with pytest.raises(UsageError, match="without a forward"):
+        sparsity()
