@@ -73,6 +73,11 @@ export function Correlations() {
             ) : (
               <p class="muted reserved">{message}</p>
             )}
+            {value?.warnings.map((text) => (
+              <p key={text} class="muted">
+                {shorten(text, 200)}
+              </p>
+            ))}
           </div>
         ))}
       </div>

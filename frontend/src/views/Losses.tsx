@@ -33,10 +33,7 @@ export function LossControls() {
       <Select
         label="Loss"
         value={fields.loss.cell.value ?? ""}
-        options={[
-          ["", "validation loss, guessed"],
-          ...[...tags].map((t) => [t, shorten(t, 40)] as const),
-        ]}
+        options={[["", "guessed"], ...[...tags].map((t) => [t, shorten(t, 40)] as const)]}
         onChange={(tag) => (fields.loss.cell.value = tag || null)}
       />
       <Select

@@ -59,7 +59,7 @@ function density(layers: number): string {
 
 const MODES = [
   ["value", "as it is"],
-  ["change", "change since before training"],
+  ["change", "change since the start"],
   ["difference", "difference from a run"],
 ] as const;
 

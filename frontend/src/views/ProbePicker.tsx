@@ -1,5 +1,6 @@
 import type { Probe } from "../data/maps";
 import type { Probes } from "../data/runs";
+import { shorten } from "../data/text";
 import { useAppState } from "../state";
 
 /** The shown probes of a run, one of them chosen; or the mean over the whole probe set. */
@@ -31,6 +32,11 @@ export function ProbePicker() {
         </figcaption>
       </figure>
       <Choices probes={probes} chosen={chosen} choose={choose} />
+      {probes.warnings.map((text) => (
+        <p key={text} class="muted">
+          {shorten(text, 200)}
+        </p>
+      ))}
     </div>
   );
 }

@@ -28,7 +28,7 @@ export function Readout() {
           {info && (
             <span class="muted">
               {" "}
-              {info.operator}, D = {info.channels}, measured at the {info.tappedAt}
+              {info.operator}, D = {info.channels}, {info.tappedAt}
             </span>
           )}
         </caption>

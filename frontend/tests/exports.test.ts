@@ -1,0 +1,151 @@
+import { describe, expect, it } from "vitest";
+import { twin } from "../src/api/twin";
+import { csv } from "../src/data/csv";
+import { byCoefficient, coefficient, shareExtent, shares } from "../src/data/histogram";
+import { joinTables } from "../src/data/join";
+import { spread } from "../src/data/lines";
+import { entropyAt, positionText, sides } from "../src/data/maps";
+import { BINS } from "../src/data/runs";
+import { RELATIVE_ENTROPY, statisticOf } from "../src/data/statistics";
+import { sorted, summaries } from "../src/data/summary";
+import { scalesOf } from "../src/render/scales";
+import { shape, svgDocument, text, xml } from "../src/render/svg";
+
+const never = new AbortController().signal;
+
+describe("SVG", () => {
+  it("cannot be broken out of", () => {
+    const evil = `</text><script>alert(1)</script>" onload='x' & \u0000\ud800`;
+    const written = xml(text(0, 0, evil));
+    expect(written).not.toContain("<script");
+    expect(written.match(/<\/text>/g)).toHaveLength(1);
+    expect(written).toContain("&amp;");
+    expect(written).toMatch(/\ufffd\ufffd<\/text>$/);
+    expect(xml(shape("rect", { title: evil }))).not.toContain('" onload');
+  });
+
+  it("is a document with a title, whose numbers are short", () => {
+    const figure = { title: "A <b>", width: 10.4, height: 20, body: [text(1 / 3, 2, "x")] };
+    const written = svgDocument(figure);
+    expect(written).toContain('<svg xmlns="http://www.w3.org/2000/svg" width="11" height="50"');
+    expect(written).toContain("<title>A &lt;b&gt;</title>");
+    expect(written).toContain('x="0.33"');
+  });
+});
+
+it("CSV quotes, leaves unknown numbers empty, and starts no formula", () => {
+  const lines = csv(
+    ["a", "b"],
+    [
+      ['say "x", y', NaN],
+      ["=cmd()", 0.5],
+      [null, -1],
+    ],
+  );
+  expect(lines).toBe('a,b\r\n"say ""x"", y",\r\n\'=cmd(),0.5\r\n,-1\r\n');
+});
+
+describe("histograms of correlations", () => {
+  const counts = new Int32Array(2 * BINS);
+  counts[0] = 1;
+  counts[200] = 3;
+  const found = shares({ run: "a", layer: "b", steps: Int32Array.of(0, 1), counts, warnings: [] });
+
+  it("are shares of the pairs, unknown where there was no pair", () => {
+    expect(found[0]?.[0]).toBe(0.25);
+    expect(found[0]?.[200]).toBe(0.75);
+    expect(found[1]?.[0]).toBeNaN();
+    expect(shareExtent(found)).toEqual([0.25, 0.75]);
+    expect(shareExtent([])).toBeNull();
+  });
+
+  it("have their bins centred on -1.00, -0.99 … 1.00, and +1 on top of the picture", () => {
+    expect([0, 1, 100, 200].map(coefficient)).toEqual([-1, -0.99, 0, 1]);
+    expect(byCoefficient(found)[0]?.[0]).toBe(0.75);
+  });
+});
+
+it("lines leave out epochs they have no record of, and break where a value is missing", () => {
+  expect(spread([0, 1, 2, 3], [0, 2, 3], [5, NaN, 7])).toEqual([5, undefined, null, 7]);
+  expect(spread([0, 1.5], [null, 1.5], [4, 6])).toEqual([undefined, 6]);
+});
+
+describe("maps", () => {
+  it("decode to nats, and NaN is none of the values", () => {
+    const maps = {
+      ...{ run: "a", layer: "b", channels: 4, probe: 0, steps: Int32Array.of(3) },
+      ...{ lo: Float32Array.of(0.5), hi: Float32Array.of(1), shape: [1, 3], pooledFrom: null },
+      ...{ codes: Uint8Array.of(0, 254, 255), warnings: [] },
+    };
+    expect(entropyAt(maps, 0, 0)).toBe(0.5);
+    expect(entropyAt(maps, 0, 1)).toBe(1);
+    expect(entropyAt(maps, 0, 2)).toBeNaN();
+    expect(entropyAt(maps, 0, 3)).toBeNaN();
+    expect(entropyAt(maps, -1, 0)).toBeNaN();
+  });
+
+  it("are shown flat, whatever their dimensions", () => {
+    expect([sides([]), sides([7]), sides([2, 3]), sides([2, 3, 4])]).toEqual([
+      [1, 1],
+      [1, 7],
+      [2, 3],
+      [6, 4],
+    ]);
+    expect(positionText([4, 5], 7)).toBe("row 1, column 2");
+    expect(positionText([9], 7)).toBe("position 7");
+    expect(positionText([1, 1], 0)).toBe("the whole layer");
+  });
+});
+
+describe("the layer table", () => {
+  it("sorts by any column, layers in graph order, unknown values last", async () => {
+    const table = await twin().layers("vanillaNet-s", never);
+    const lines = summaries(table);
+    const names = (order: string | null) => sorted(lines, order).map(({ layer }) => layer.name);
+    expect(names(null)).toEqual(["conv1", "conv2", "conv3", "conv4", "fc1"]);
+    expect(names("-layer")).toEqual(["fc1", "conv4", "conv3", "conv2", "conv1"]);
+    expect(names("change")[0]).toBe("fc1");
+    expect(names("no such column")).toEqual(names(null));
+    const unknown = lines.map((line, at) => (at === 0 ? { ...line, last: NaN } : line));
+    expect(sorted(unknown, "last").at(-1)?.layer.name).toBe("conv1");
+    expect(sorted(unknown, "-last").at(-1)?.layer.name).toBe("conv1");
+  });
+});
+
+it("pages of a table are joined", async () => {
+  const table = await twin().layers("vanillaNet-s", never);
+  const width = table.layers.length * table.columns.length;
+  const page = (from: number, to: number) => ({
+    ...table,
+    steps: table.steps.slice(from, to),
+    wallTimes: table.wallTimes.slice(from, to),
+    globalSteps: table.globalSteps.slice(from, to),
+    values: table.values.slice(from * width, to * width),
+  });
+  expect(joinTables([page(0, 20), page(20, 61)])).toEqual(table);
+});
+
+describe("scales", () => {
+  const rows = [[Float64Array.of(0.2, NaN)], [Float64Array.of(0.6, 0.8)]];
+  const ends = (policy: "fixed" | "shared" | "layer", mode: "value" | "change", row = 0) => {
+    const { lo, hi } = scalesOf(rows, RELATIVE_ENTROPY, mode, policy).of(row);
+    return [lo, hi];
+  };
+
+  it("are fixed, shared or each layer's own", () => {
+    expect(ends("fixed", "value")).toEqual([0, 1]);
+    expect(ends("shared", "value")).toEqual([0.2, 0.8]);
+    expect(ends("layer", "value", 1)).toEqual([0.6, 0.8]);
+    expect(scalesOf(rows, RELATIVE_ENTROPY, "value", "layer").common).toBeNull();
+  });
+
+  it("are symmetric where they show a change", () => {
+    expect(ends("fixed", "change")).toEqual([-1, 1]);
+    expect(ends("shared", "change")).toEqual([-0.8, 0.8]);
+  });
+
+  it("fit the data where a statistic has no range, by its logarithm if it spans magnitudes", () => {
+    const { common } = scalesOf(rows, statisticOf("rms"), "value", "fixed");
+    expect(common).toMatchObject({ lo: 0.2, hi: 0.8, logarithmic: true });
+  });
+});
