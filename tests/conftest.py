@@ -3,6 +3,9 @@
 import os
 import shutil
 import warnings
+from pathlib import Path
+
+import pytest
 
 if shutil.which("nvidia-smi") is None:
     os.environ["TRITON_INTERPRET"] = "1"  # Triton decides on import whether kernels run on a CPU
@@ -11,3 +14,35 @@ if shutil.which("nvidia-smi") is None:
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)
     import tensorboard.plugin_util  # noqa: F401  # its html5lib warns about itself
+
+REAL_DATA = Path(os.environ.get("SPARSIGHT_TEST_DATA", Path(__file__).parents[2] / "shared"))
+
+
+def _may_be_skipped(node: pytest.Collector | pytest.Item) -> bool:
+    """In CI only what needs real data, where there is none; at a desk, whatever lacks its needs."""
+    absent = not REAL_DATA.is_dir() and node.get_closest_marker("real_data") is not None
+    return os.environ.get("CI") != "true" or absent
+
+
+def _refuse_skip(report: pytest.TestReport | pytest.CollectReport) -> None:
+    if report.skipped and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+        report.longrepr = f"nothing may be skipped in CI: {report.longrepr}"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo) -> pytest.TestReport:
+    """In CI a skipped test is a failed one."""
+    report = yield
+    if not _may_be_skipped(item):
+        _refuse_skip(report)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(collector: pytest.Collector) -> pytest.CollectReport:
+    """In CI a skipped file of tests is a failed one."""
+    report = yield
+    if not _may_be_skipped(collector):
+        _refuse_skip(report)
+    return report
