@@ -22,6 +22,8 @@ __all__ = ["Batch", "TapSession", "provider_report"]
 
 Arrays = Mapping[str, NDArray[Any]]
 
+_SMALL_MODEL = 2**21  # bytes: below it a second thread costs more than it brings
+
 _MEMORY = ("Failed to allocate memory", "out of memory", "bad allocation", "std::bad_alloc")
 
 
@@ -37,7 +39,8 @@ class Batch:
 class TapSession:
     """An instrumented model on a device, ready to be fed.
 
-    `folder` is where the model's external data lies, `source` what to call it in messages. Raises
+    `folder` is where the model's external data lies, `source` what to call it in messages;
+    `threads` for the CPU are as many as there are cores, one for a small model. Raises
     DeviceError where the device is not there, ModelError where ONNX Runtime cannot run the model,
     MissingExtraError where there is no ONNX Runtime.
     """
@@ -50,13 +53,14 @@ class TapSession:
         *,
         folder: Path | None = None,
         source: str = "the model",
+        threads: int | None = None,
     ) -> None:
         self._taps = tuple(taps)
         self._outputs = instrumented.outputs
         self._map_shapes = instrumented.map_shapes
         self._names = [name for part in self._outputs.values() for name in part.values()]
         self._source = source
-        self.device, self._session = _open(instrumented.content, device, folder, source)
+        self.device, self._session = _open(instrumented.content, device, folder, source, threads)
 
     def run(
         self,
@@ -161,11 +165,13 @@ def _trial(provider: str) -> str | None:
     return None if result[0] == 2 else f"it computes 1 + 1 = {result[0]}"
 
 
-def _open(content: bytes, wanted: str, folder: Path | None, source: str) -> tuple[Device, Any]:
+def _open(
+    content: bytes, wanted: str, folder: Path | None, source: str, threads: int | None
+) -> tuple[Device, Any]:
     tried = candidates(wanted, _runtime().get_available_providers())
     for device in tried:
         try:
-            session = _session(content, device, folder)
+            session = _session(content, device, folder, threads)
         except Exception as error:
             raise ModelError(
                 f"ONNX Runtime cannot run {source} on {device.name}: {_line(error)}"
@@ -178,10 +184,16 @@ def _open(content: bytes, wanted: str, folder: Path | None, source: str) -> tupl
     )
 
 
-def _session(content: bytes, device: Device, folder: Path | None) -> Any:
+def _session(
+    content: bytes, device: Device, folder: Path | None, threads: int | None = None
+) -> Any:
     runtime = _runtime()
     options = runtime.SessionOptions()
     options.log_severity_level = 4  # what goes wrong arrives as an exception
+    # Threads that wait by spinning take the cores from those that gather the results.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    if threads is not None or len(content) < _SMALL_MODEL:
+        options.intra_op_num_threads = threads or 1
     if folder is not None:
         key = "session.model_external_initializers_file_folder_path"
         options.add_session_config_entry(key, str(folder))
