@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 __all__ = [
     "SIGMA",
+    "Names",
     "Onset",
     "curve_names",
     "epochs_at",

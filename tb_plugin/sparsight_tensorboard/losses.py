@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from sparsight.onset import (
     SIGMA,
+    Names,
     Onset,
     curve_names,
     epochs_at,
@@ -27,7 +28,7 @@ from sparsight.onset import (
 from .records import Record, survivors
 from .tables import Tables
 
-__all__ = ["Curve", "aligned", "curve_names", "find_validation_loss"]
+__all__ = ["Curve", "Names", "aligned", "curve_names", "find_validation_loss"]
 
 
 @dataclass(frozen=True)
