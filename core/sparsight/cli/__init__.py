@@ -44,7 +44,10 @@ def _app(arguments: Sequence[str]) -> typer.Typer:
     for command in (taps, analyze, doctor):
         app.command()(command)
     for name, command, summary in extensions(arguments):
-        app.command(name, help=summary)(command)
+        if isinstance(command, typer.Typer):
+            app.add_typer(command, name=name)
+        else:
+            app.command(name, help=summary)(command)
     return app
 
 

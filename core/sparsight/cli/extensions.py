@@ -1,7 +1,8 @@
 """Sub-commands of other packages, by the entry point group "sparsight.commands".
 
-An entry point's value is a plain function that typer can register. Only the one that is called is
-imported; of the others, help shows the first line of their docstring, read from the source.
+An entry point's value is a plain function that typer can register, or a typer.Typer where it has
+sub-commands of its own. Only the one that is called is imported; of the others, help shows the
+first line of the function's docstring, or of the module's, read from the source.
 """
 
 from __future__ import annotations
@@ -22,8 +23,11 @@ __all__ = ["GROUP", "extensions"]
 GROUP = "sparsight.commands"
 
 
-def extensions(arguments: Sequence[str]) -> Iterator[tuple[str, Callable[..., Any], str | None]]:
-    """Name, function and help (None: its docstring) of each sub-command."""
+Command = Callable[..., Any] | typer.Typer
+
+
+def extensions(arguments: Sequence[str]) -> Iterator[tuple[str, Command, str | None]]:
+    """Name, function (or group) and help (None: its own) of each sub-command."""
     called = next((part for part in arguments if not part.startswith("-")), None)
     for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name):
         if entry.name == called:
@@ -32,9 +36,9 @@ def extensions(arguments: Sequence[str]) -> Iterator[tuple[str, Callable[..., An
             yield entry.name, _unavailable, _summary(entry)
 
 
-def _load(entry: EntryPoint) -> Callable[..., Any]:
+def _load(entry: EntryPoint) -> Command:
     try:
-        command: Callable[..., Any] = entry.load()
+        command: Command = entry.load()
     except SparsightError:
         raise
     except ModuleNotFoundError as error:
@@ -57,9 +61,8 @@ def _unavailable() -> None:
 
 
 def _summary(entry: EntryPoint) -> str:
-    """First line of the function's docstring, without importing its package."""
-    function = _definition(_source(entry.module), entry.attr)
-    text = ast.get_docstring(function) if function else None
+    """First line of the function's docstring, or the module's, without importing the package."""
+    text = _docstring(_source(entry.module), entry.attr)
     return text.splitlines()[0] if text else f"From {entry.module}."
 
 
@@ -77,9 +80,9 @@ def _source(module: str) -> Path | None:
     return None
 
 
-def _definition(source: Path | None, name: str) -> ast.FunctionDef | None:
+def _docstring(source: Path | None, name: str) -> str | None:
     if source is None:
         return None
     tree = ast.parse(source.read_text("utf-8"))
     found = (n for n in tree.body if isinstance(n, ast.FunctionDef) and n.name == name)
-    return next(found, None)
+    return ast.get_docstring(next(found, tree))
