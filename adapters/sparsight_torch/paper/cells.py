@@ -1,0 +1,165 @@
+"""What is run: cells of the paper's tables, the protocols they are run under, and open choices."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from sparsight.errors import UsageError, nearest
+
+from ..functional import Form, Reduction
+from .classics import CLASSICS
+from .formats import DATASETS
+from .networks import NETWORKS, WIDTHS, Initialisation, NetworkSpec, Padding, Placement
+
+__all__ = ["PRESETS", "Cell", "Choices", "Preset", "Protocol", "network_spec", "preset"]
+
+Optimiser = Literal["sgd", "adam"]
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What the paper leaves open; the defaults are what docs/paper.md argues for."""
+
+    padding: Padding = "same"
+    initialisation: Initialisation = "glorot"
+    placement: Placement = "block"
+    """Where dropNet's dropout and normNet's batch normalisation stand."""
+    entropy_at: Literal["linear", "activation"] = "linear"
+    reduction: Reduction = "sum"
+    centre: Literal["own", "filters"] = "own"
+    form: Form = "signed"
+    lambda_: float = 1e-3
+    kappa: float = 1.0
+
+    def changed(self) -> dict[str, Any]:
+        """The choices that are not the defaults."""
+        default = dataclasses.asdict(Choices())
+        ours = dataclasses.asdict(self)
+        return {name: value for name, value in ours.items() if value != default[name]}
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How a cell is trained; None for numbers of images means all that are published."""
+
+    name: str
+    training: int | None = None
+    validation: int | None = None
+    probes: int = 1000
+    epochs: int = 100
+    batch: int = 64
+    sgd_rate: float = 0.01
+    adam_rate: float = 0.001
+
+    def rate(self, optimiser: Optimiser) -> float:
+        """Learning rate, constant over the run."""
+        return self.sgd_rate if optimiser == "sgd" else self.adam_rate
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One training run of a table; `size` is empty for the networks of Table 3."""
+
+    network: str
+    size: str
+    data: str
+    optimiser: Optimiser = "sgd"
+    seed: int = 0
+    choices: Choices = Choices()
+
+    def __post_init__(self) -> None:
+        if self.data not in DATASETS:
+            raise UsageError(f"no data set {self.data!r}; {nearest(self.data, DATASETS)}")
+        if self.optimiser not in ("sgd", "adam"):
+            raise UsageError(f"no optimiser {self.optimiser!r}; there are: sgd, adam")
+        network_spec(self.network)
+        if self.network in NETWORKS and self.size not in WIDTHS:
+            raise UsageError(f"no size {self.size!r}; {nearest(self.size, WIDTHS)}")
+
+    @property
+    def label(self) -> str:
+        """Network and size, as in the paper: sr2Net-s."""
+        return f"{self.network}-{self.size}" if self.size else self.network
+
+    @property
+    def name(self) -> str:
+        """Names the cell's folder: everything but the protocol is in it."""
+        changed = [f"{key.strip('_')}-{value}" for key, value in self.choices.changed().items()]
+        return "_".join([self.data, self.label, self.optimiser, *changed, f"seed{self.seed}"])
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Cells and the protocol they share."""
+
+    summary: str
+    protocol: Protocol
+    cells: tuple[Cell, ...]
+
+
+def network_spec(network: str) -> NetworkSpec:
+    """Penalties and extension of any network of the paper. Raises UsageError for unknown names."""
+    known = {**NETWORKS, **CLASSICS}
+    if network not in known:
+        raise UsageError(f"no network {network!r}; {nearest(network, known)}")
+    return known[network]
+
+
+def preset(name: str) -> Preset:
+    """A preset by its name. Raises UsageError for unknown names."""
+    if name not in PRESETS:
+        raise UsageError(f"no preset {name!r}; {nearest(name, PRESETS)}")
+    return PRESETS[name]
+
+
+def _six(data: str, size: str, optimiser: Optimiser = "sgd", seed: int = 0) -> tuple[Cell, ...]:
+    return tuple(Cell(network, size, data, optimiser, seed) for network in NETWORKS)
+
+
+def _full() -> tuple[Cell, ...]:
+    table2 = [
+        *_six("cifar-100", "s"),
+        *_six("cifar-100", "m"),
+        *_six("cifar-100", "xxl"),
+        *_six("cifar-100", "xxl", "adam"),
+        *_six("cifar-10", "xxl"),
+        *_six("tiny-imagenet", "xxl"),
+    ]
+    table3 = [Cell(network, "", data) for data in DATASETS for network in CLASSICS]
+    return (*table2, *table3)
+
+
+def _small() -> tuple[Cell, ...]:
+    """Size s with three seeds, size m with one; a whole seed of s before the next."""
+    s = [cell for seed in range(3) for cell in _six("cifar-10", "s", seed=seed)]
+    return (*s[:6], *_six("cifar-10", "m"), *s[6:])
+
+
+_REDUCED = Protocol("small", training=4000, validation=2500, epochs=60, sgd_rate=0.05)
+
+PRESETS = {
+    "tiny": Preset(
+        "one network for 2 epochs, seconds: what CI runs again",
+        Protocol("tiny", training=1000, validation=500, probes=200, epochs=2, sgd_rate=0.05),
+        (Cell("sr3Net", "s", "cifar-10"),),
+    ),
+    "smoke": Preset(
+        "the six networks at size s, 2,000 images, 10 epochs: minutes",
+        Protocol("smoke", training=2000, validation=1000, epochs=10, sgd_rate=0.05),
+        _six("cifar-10", "s"),
+    ),
+    "small": Preset(
+        "the six networks at s (3 seeds) and m, 4,000 images of CIFAR-10, 60 epochs: hours",
+        _REDUCED,
+        _small(),
+    ),
+    "full": Preset("Tables 2 and 3 in full: for accelerators", Protocol("full"), _full()),
+    "long": Preset(
+        "Figure 6: 200 epochs of size xxl on CIFAR-100",
+        Protocol("long", epochs=200),
+        _six("cifar-100", "xxl"),
+    ),
+}
+"""By the name that `--preset` takes."""

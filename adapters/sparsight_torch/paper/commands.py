@@ -1,0 +1,178 @@
+"""Reproduce the paper's networks, tables and figures."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from sparsight.errors import UsageError
+
+from .cells import PRESETS, Cell, Choices, Preset, preset
+from .data import data_folder
+from .execution import Execution
+from .experiments import Experiment
+from .running import run_all
+
+__all__ = ["command"]
+
+command = typer.Typer(
+    help="Reproduce the paper's networks, tables and figures.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+
+_PresetOption = Annotated[str, typer.Option("--preset", help=", ".join(PRESETS))]
+_RunsOption = Annotated[
+    Path | None, typer.Option("--runs", help="Where runs are; runs/paper/PRESET if not given.")
+]
+_DataOption = Annotated[
+    Path | None, typer.Option("--data", help="Folder of the data sets; else SPARSIGHT_DATA.")
+]
+_Names = Annotated[list[str] | None, typer.Option(help="Only these; may be repeated.")]
+
+
+def _console(stderr: bool = False) -> Console:
+    return Console(stderr=stderr, markup=False, highlight=False, emoji=False)
+
+
+@command.command()
+def cells(preset_name: _PresetOption = "small", runs: _RunsOption = None) -> None:
+    """List the cells of a preset, with the index that `run --index` takes."""
+    chosen = preset(preset_name)
+    _console().print(f"{preset_name}: {chosen.summary}", soft_wrap=True)
+    folder = runs or default_runs(preset_name)
+    for index, cell in enumerate(chosen.cells):
+        finished = (folder / cell.name / "result.json").exists()
+        _console().print(f"{index:3d}  {cell.name}{'  (finished)' if finished else ''}")
+
+
+@command.command()
+def run(
+    preset_name: _PresetOption = "small",
+    runs: _RunsOption = None,
+    data: _DataOption = None,
+    network: _Names = None,
+    size: _Names = None,
+    data_set: _Names = None,
+    optimiser: _Names = None,
+    seed: Annotated[list[int] | None, typer.Option(help="Seeds; replace the preset's.")] = None,
+    index: Annotated[
+        int | None, typer.Option(help="Only the cell of this index, for array jobs.")
+    ] = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Cells at a time.")] = 1,
+    device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")] = "cpu",
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads of a cell.")] = None,
+    precision: Annotated[str, typer.Option(help="float32, or on CUDA tf32, bf16.")] = "float32",
+    compile: Annotated[bool, typer.Option("--compile", help="Compile the network.")] = False,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Instead of the preset's.")] = None,
+    training_images: Annotated[int | None, typer.Option(min=1)] = None,
+    validation_images: Annotated[int | None, typer.Option(min=1)] = None,
+    probes: Annotated[int | None, typer.Option(min=1)] = None,
+    choose: Annotated[
+        list[str] | None,
+        typer.Option(help="A choice that the paper leaves open, as padding=valid (docs/paper.md)."),
+    ] = None,
+) -> None:
+    """Train the cells of a preset that are not finished; killed runs go on where they were."""
+    chosen = preset(preset_name)
+    selected = select(chosen, network, size, data_set, optimiser, seed)
+    if index is not None:
+        if not 0 <= index < len(selected):
+            raise UsageError(f"--index {index}: there are {len(selected)} cells, counted from 0")
+        selected = [selected[index]]
+    choices = choices_of(choose or [])
+    overrides: dict[str, Any] = {
+        "epochs": epochs,
+        "training": training_images,
+        "validation": validation_images,
+        "probes": probes,
+    }
+    protocol = dataclasses.replace(
+        chosen.protocol, **{key: value for key, value in overrides.items() if value is not None}
+    )
+    execution = Execution(device, threads, precision, compile)  # type: ignore[arg-type]
+    experiments = [
+        Experiment(
+            dataclasses.replace(cell, choices=choices),
+            protocol,
+            runs or default_runs(preset_name),
+            data_folder(data),
+            execution,
+        )
+        for cell in selected
+    ]
+    run_all(experiments, jobs, _console(stderr=True))
+
+
+def default_runs(preset_name: str) -> Path:
+    """Where a preset's runs go if nothing else is said."""
+    return Path("runs/paper") / preset_name
+
+
+def select(
+    chosen: Preset,
+    networks: list[str] | None,
+    sizes: list[str] | None,
+    data_sets: list[str] | None,
+    optimisers: list[str] | None,
+    seeds: list[int] | None,
+) -> list[Cell]:
+    """The cells of a preset that fit; `seeds` replaces its seeds. Raises UsageError for none."""
+    wanted = [
+        ("network", networks),
+        ("size", sizes),
+        ("data", data_sets),
+        ("optimiser", optimisers),
+    ]
+    found = list(chosen.cells)
+    for attribute, values in wanted:
+        if values:
+            there = list(dict.fromkeys(getattr(cell, attribute) for cell in found))
+            unknown = [value for value in values if value not in there]
+            if unknown:
+                raise UsageError(
+                    f"no cell of the preset has the {attribute} {unknown[0]!r}; there are: "
+                    + ", ".join(map(str, there))
+                )
+            found = [cell for cell in found if getattr(cell, attribute) in values]
+    if seeds:
+        plain = dict.fromkeys(dataclasses.replace(cell, seed=0) for cell in found)
+        found = [dataclasses.replace(cell, seed=seed) for seed in seeds for cell in plain]
+    return found
+
+
+def choices_of(given: list[str]) -> Choices:
+    """Choices from `name=value` texts. Raises UsageError for what is no choice."""
+    kinds: dict[str, Any] = {
+        "padding": ("same", "valid"),
+        "initialisation": ("glorot", "torch"),
+        "placement": ("block", "convolution"),
+        "entropy_at": ("linear", "activation"),
+        "reduction": ("sum", "mean"),
+        "centre": ("own", "filters"),
+        "form": ("signed", "squared", "positive"),
+        "lambda": float,
+        "kappa": float,
+    }
+    found: dict[str, Any] = {}
+    for text in given:
+        name, _, value = text.partition("=")
+        if name not in kinds:
+            raise UsageError(f"no choice {name!r}; there are: {', '.join(kinds)}")
+        found["lambda_" if name == "lambda" else name] = _value(name, value, kinds[name])
+    return Choices(**found)
+
+
+def _value(name: str, value: str, kind: Any) -> Any:
+    if kind is float:
+        try:
+            return float(value)
+        except ValueError:
+            raise UsageError(f"{name}={value}: a number was wanted") from None
+    if value not in kind:
+        raise UsageError(f"{name}={value}: one of {', '.join(kind)} was wanted")
+    return value

@@ -1,0 +1,232 @@
+"""Running one cell: every epoch recorded and checkpointed; a killed run goes on where it was.
+
+A cell's folder holds its event files, `checkpoint.pt` (everything that the next epoch depends on)
+and, once it is finished, `result.json`. Checkpoints and results are written beside and moved, so
+that a process killed at any moment leaves the last epoch or this one, and nothing in between.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from sparsight.errors import RunError, UsageError
+from sparsight.measurement import LayerMeasurement
+from sparsight.onset import find_onset
+
+from ..recorder import Recorder
+from .cells import Cell, Protocol
+from .data import ExperimentData, load_data, scaled
+from .execution import Execution
+from .training import Training, train_epoch, validate
+
+__all__ = ["Experiment", "read_result"]
+
+_STATISTICS = ("entropy", "scale_free_entropy", "rms", "dead_fraction", "correlation_mean")
+Report = Callable[[int, dict[str, float]], None]
+"""Called after each epoch with its number and what was measured."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+    """A cell under a protocol, in a folder of its own within `runs`."""
+
+    cell: Cell
+    protocol: Protocol
+    runs: Path
+    data_root: Path
+    execution: Execution = dataclasses.field(default_factory=Execution)
+
+    @property
+    def folder(self) -> Path:
+        """Where events, checkpoint and result are."""
+        return self.runs / self.cell.name
+
+    @property
+    def result_path(self) -> Path:
+        """Where the result is, once finished."""
+        return self.folder / "result.json"
+
+    def identity(self) -> dict[str, Any]:
+        """What a result depends on, but for machine and versions."""
+        return {
+            "cell": dataclasses.asdict(self.cell),
+            "protocol": dataclasses.asdict(self.protocol),
+            "arithmetic": [self.execution.precision, self.execution.compile],
+        }
+
+    def is_finished(self) -> bool:
+        """Whether the result is there. Raises UsageError where it is one of other settings."""
+        if not self.result_path.exists():
+            return False
+        self._check(read_result(self.result_path), self.result_path)
+        return True
+
+    def epochs_done(self) -> int:
+        """Epochs that need not be run again."""
+        if self.is_finished():
+            return self.protocol.epochs
+        state = self._checkpoint()
+        return 0 if state is None else _length(state["history"])
+
+    def run(self, report: Report = lambda epoch, scalars: None) -> dict[str, Any]:
+        """Train to the end, from the last checkpoint where there is one; the result."""
+        if self.is_finished():
+            return read_result(self.result_path)
+        self.execution.prepare()
+        data = load_data(
+            self.cell.data,
+            self.data_root,
+            training=self.protocol.training,
+            validation=self.protocol.validation,
+            probes=self.protocol.probes,
+            device=self.execution.device,
+        )
+        training = Training(self.cell, self.protocol, data, self.execution)
+        state = self._checkpoint()
+        if state is not None:
+            training.load_state_dict(state["training"])
+        history = _fresh_history() if state is None else state["history"]
+        with Recorder(training.model, scaled(data.probes), self.folder) as recorder:
+            self._continue(training, recorder, history, report)
+        result = self._result(history, data)
+        _write(self.result_path, json.dumps(result, indent=1, allow_nan=False).encode() + b"\n")
+        return result
+
+    def _continue(
+        self, training: Training, recorder: Recorder, history: dict[str, Any], report: Report
+    ) -> None:
+        steps = -(-len(training.data.images) // self.protocol.batch)
+        if not history["layers"]:
+            scalars = _named("validation", validate(training.model, training.data))
+            _note_layers(history, recorder.record(-1, scalars=scalars, global_step=0))
+        for epoch in range(_length(history), self.protocol.epochs):
+            start = time.perf_counter()
+            scalars = _named("training", train_epoch(training))
+            scalars |= _named("validation", validate(training.model, training.data))
+            measured = recorder.record(epoch, scalars=scalars, global_step=(epoch + 1) * steps)
+            _note_layers(history, measured)
+            for name, value in scalars.items():
+                history["epochs"].setdefault(name, []).append(_number(value))
+            history["seconds"].append(round(time.perf_counter() - start, 3))
+            self._save({"training": training.state_dict(), "history": history})
+            report(epoch, scalars)
+
+    def _checkpoint(self) -> dict[str, Any] | None:
+        path = self.folder / "checkpoint.pt"
+        if not path.exists():
+            return None
+        try:
+            state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        except Exception as error:  # of many kinds, by where the file is damaged
+            raise RunError(f"{path} cannot be read ({error}); remove it to begin anew") from None
+        self._check(state, path)
+        return state
+
+    def _save(self, state: dict[str, Any]) -> None:
+        path = self.folder / "checkpoint.pt"
+        unfinished = path.with_name("checkpoint.pt.unfinished")
+        with open(unfinished, "wb") as file:
+            torch.save({**self.identity(), **state}, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(unfinished, path)
+
+    def _check(self, found: dict[str, Any], path: Path) -> None:
+        ours = json.loads(json.dumps(self.identity()))
+        theirs = {key: json.loads(json.dumps(found.get(key))) for key in ours}
+        for part, wanted in ours.items():
+            if theirs[part] != wanted:
+                difference = _difference(theirs[part], wanted)
+                raise UsageError(
+                    f"{path} is of a run with other settings ({difference}); choose another --runs "
+                    "folder, or remove it"
+                )
+
+    def _result(self, history: dict[str, Any], data: ExperimentData) -> dict[str, Any]:
+        losses = [math.nan if x is None else x for x in history["epochs"]["loss/validation"]]
+        accuracies = [x for x in history["epochs"]["accuracy/validation"] if x is not None]
+        onset = find_onset(range(len(losses)), losses)
+        return {
+            **self.identity(),
+            **self.execution.described(),
+            "data": {
+                "training_images": len(data.images),
+                "validation_images": len(data.validation_images),
+                "probe_indices": list(data.probe_indices),
+            },
+            "best_accuracy": max(accuracies),
+            "last_accuracy": accuracies[-1],
+            "onset": onset.epoch if onset else None,
+            "seconds": round(sum(history["seconds"]), 1),
+            "epochs": history["epochs"],
+            "layers": history["layers"],
+        }
+
+
+def read_result(path: Path) -> dict[str, Any]:
+    """A cell's result. Raises RunError where it cannot be read."""
+    try:
+        content: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise RunError(f"cannot read the result {path}: {error}") from None
+    if not isinstance(content, dict):
+        raise RunError(f"{path} is no result of a cell")
+    return content
+
+
+def _fresh_history() -> dict[str, Any]:
+    """Per epoch, and per layer before training and after each epoch."""
+    return {"epochs": {}, "layers": {}, "seconds": []}
+
+
+def _length(history: dict[str, Any]) -> int:
+    return len(history["seconds"])
+
+
+def _named(split: str, values: dict[str, float]) -> dict[str, float]:
+    """Tags as they appear in TensorBoard: loss/validation, accuracy/training, penalty/sparsity."""
+    penalties = ("sparsity", "decorrelation")
+    return {
+        f"penalty/{name}" if name in penalties else f"{name}/{split}": value
+        for name, value in values.items()
+    }
+
+
+def _note_layers(history: dict[str, Any], measured: list[LayerMeasurement]) -> None:
+    for measurement in measured:
+        curves = history["layers"].setdefault(measurement.layer.name, {})
+        values = {"relative_entropy": measurement.relative_entropy}
+        values |= {name: measurement.statistics[name] for name in _STATISTICS}
+        for name, value in values.items():
+            curves.setdefault(name, []).append(_number(value))
+
+
+def _number(value: float) -> float | None:
+    """Five digits, or nothing for what is no number: JSON knows no NaN."""
+    return float(f"{value:.5g}") if np.isfinite(value) else None
+
+
+def _write(path: Path, content: bytes) -> None:
+    unfinished = path.with_name(path.name + ".unfinished")
+    try:
+        unfinished.write_bytes(content)
+        os.replace(unfinished, path)
+    except OSError as error:
+        raise RunError(f"cannot write {path}: {error.strerror or error}") from None
+
+
+def _difference(theirs: Any, ours: Any) -> str:
+    if not isinstance(theirs, dict) or not isinstance(ours, dict):
+        return f"{theirs}, not {ours}"
+    name = next(key for key in {**ours, **theirs} if theirs.get(key) != ours.get(key))
+    return f"{name}: {theirs.get(name)}, not {ours.get(name)}"

@@ -1,0 +1,157 @@
+"""The training loop: one epoch, one validation, and nothing in between that waits for a device."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from ..penalties import DecorrReg, SparsityReg
+from .cells import Cell, Protocol, network_spec
+from .classics import CLASSICS, build_classic
+from .data import ExperimentData, scaled
+from .execution import Execution
+from .networks import build
+
+__all__ = ["Training", "train_epoch", "validate"]
+
+_VALIDATION_BATCH = 256
+
+
+@dataclass
+class Training:
+    """A network, its optimiser and penalties, and the order of samples: all that a run is made of.
+
+    Seeds PyTorch's random numbers: weights first, dropout after them; the order of samples has a
+    generator of its own, so that networks of one seed see the same batches.
+    """
+
+    cell: Cell
+    protocol: Protocol
+    data: ExperimentData
+    execution: Execution
+    model: nn.Module = field(init=False)
+    optimiser: torch.optim.Optimizer = field(init=False)
+    penalties: dict[str, SparsityReg | DecorrReg] = field(init=False)
+    order: torch.Generator = field(init=False)
+
+    def __post_init__(self) -> None:
+        torch.manual_seed(self.cell.seed)
+        self.model = self.execution.placed(network(self.cell, self.data))
+        self.penalties = penalties(self.cell, self.model)
+        self.forward = self.execution.compiled(self.model)
+        rate = self.protocol.rate(self.cell.optimiser)
+        kind = torch.optim.SGD if self.cell.optimiser == "sgd" else torch.optim.Adam
+        self.optimiser = kind(self.model.parameters(), lr=rate)
+        self.order = torch.Generator().manual_seed(self.cell.seed)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that the next epoch depends on, random numbers included."""
+        state = {
+            "model": self.model.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "penalties": {name: penalty.state_dict() for name, penalty in self.penalties.items()},
+            "order": self.order.get_state(),
+            "random": torch.get_rng_state(),
+        }
+        if self.data.images.is_cuda:
+            state["random_cuda"] = torch.cuda.get_rng_state(self.data.images.device)
+        return state
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue where `state_dict` was taken."""
+        self.model.load_state_dict(state["model"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        for name, penalty in self.penalties.items():
+            penalty.load_state_dict(state["penalties"][name])
+        self.order.set_state(state["order"].cpu())
+        torch.set_rng_state(state["random"].cpu())
+        if "random_cuda" in state:
+            torch.cuda.set_rng_state(state["random_cuda"].cpu(), self.data.images.device)
+
+
+def network(cell: Cell, data: ExperimentData) -> nn.Module:
+    """The cell's network, with the weights that the current random numbers give it."""
+    choices = cell.choices
+    if cell.network in CLASSICS:
+        return build_classic(
+            cell.network,
+            side=data.side,
+            classes=data.classes,
+            initialisation=choices.initialisation,
+        )
+    return build(
+        cell.network,
+        cell.size,
+        side=data.side,
+        classes=data.classes,
+        placement=choices.placement,
+        padding=choices.padding,
+        initialisation=choices.initialisation,
+    )
+
+
+def penalties(cell: Cell, model: nn.Module) -> dict[str, SparsityReg | DecorrReg]:
+    """The cell's penalties by name, with the strengths chosen; none for the plain networks."""
+    spec, choices = network_spec(cell.network), cell.choices
+    found: dict[str, SparsityReg | DecorrReg] = {}
+    if spec.sparsity:
+        end = "_relu" if choices.entropy_at == "activation" else ""
+        found["sparsity"] = SparsityReg(
+            model,
+            {f"{layer}{end}": choices.lambda_ for layer in spec.sparsity},
+            reduction=choices.reduction,
+            at=choices.entropy_at,
+        )
+    if spec.decorrelation:
+        strengths = dict.fromkeys(spec.decorrelation, choices.kappa)
+        found["decorrelation"] = DecorrReg(
+            model, strengths, form=choices.form, centre=choices.centre
+        )
+    return found
+
+
+def train_epoch(training: Training) -> dict[str, float]:
+    """One epoch; means over it of loss (without the penalties), accuracy and each penalty."""
+    data, device = training.data, training.data.images.device
+    training.model.train()
+    order = torch.randperm(len(data.images), generator=training.order).to(device)
+    sums = {name: torch.zeros((), device=device) for name in ("loss", "accuracy")}
+    sums |= {name: torch.zeros((), device=device) for name in training.penalties}
+    for batch in order.split(training.protocol.batch):
+        images, labels = training.execution.arranged(scaled(data.images[batch])), data.labels[batch]
+        with training.execution.precision_of_forward():
+            logits = training.forward(images)
+            loss = F.cross_entropy(logits.float(), labels)
+            terms = {name: penalty() for name, penalty in training.penalties.items()}
+        training.optimiser.zero_grad()
+        sum(terms.values(), loss).backward()
+        training.optimiser.step()
+        with torch.no_grad():
+            sums["loss"] += loss * len(batch)
+            sums["accuracy"] += (logits.argmax(1) == labels).sum()
+            for name, term in terms.items():
+                sums[name] += term * len(batch)
+    return {name: float(total) / len(order) for name, total in sums.items()}
+
+
+@torch.no_grad()
+def validate(model: nn.Module, data: ExperimentData) -> dict[str, float]:
+    """Loss (without the penalties) and accuracy on the validation images, in float32."""
+    model.eval()
+    loss = torch.zeros((), device=data.labels.device)
+    right = torch.zeros((), device=data.labels.device)
+    parts = zip(
+        data.validation_images.split(_VALIDATION_BATCH),
+        data.validation_labels.split(_VALIDATION_BATCH),
+        strict=True,
+    )
+    for images, labels in parts:
+        logits = model(scaled(images))
+        loss += F.cross_entropy(logits, labels, reduction="sum")
+        right += (logits.argmax(1) == labels).sum()
+    number = len(data.validation_labels)
+    return {"loss": float(loss) / number, "accuracy": float(right) / number}
