@@ -117,11 +117,18 @@ class _Chain:
 
 def _outputs(chain: _Chain, tap: Tap, wanted: frozenset[str], flatten: bool) -> dict[str, str]:
     rfavs = _channels_last(chain, tap, tap.tensor, flatten)
-    outputs = {"plogp": _plogp(chain, rfavs.name, rfavs.axis, "plogp")}
+    outputs = {}
     if rfavs.flattened and not flatten:
         outputs["shape"] = chain.add("Shape", tap.tensor, output="shape")
     if wanted & {"scale_free_entropy", "rms"}:
-        outputs |= _scaled(chain, _flat(chain, tap, rfavs), tap.channels, wanted)
+        flat = _flat(chain, tap, rfavs)
+        highest = chain.reduce("ReduceMax", flat, [_CHANNELS])
+        outputs |= _scaled(chain, flat, highest, tap.channels, wanted)
+        if rfavs.flattened:  # the maximum is there, and saves LogSoftmax
+            shifted = chain.add("Sub", flat, highest)
+            outputs["plogp"] = _shifted_plogp(chain, shifted, "plogp")
+    if "plogp" not in outputs:
+        outputs["plogp"] = _plogp(chain, rfavs.name, rfavs.axis, "plogp")
     if tap.relu is not None and wanted & {"dead_fraction", "zero_fraction"}:
         same = tap.relu == tap.tensor
         inputs = rfavs if same else _channels_last(chain, tap, tap.relu, flatten=True)
@@ -195,7 +202,9 @@ def _plogp(chain: _Chain, values: str, axis: int, output: str) -> str:
     return chain.reduce("ReduceSum", products, [axis], output)
 
 
-def _scaled(chain: _Chain, rfavs: str, channels: int, wanted: frozenset[str]) -> dict[str, str]:
+def _scaled(
+    chain: _Chain, rfavs: str, highest: str, channels: int, wanted: frozenset[str]
+) -> dict[str, str]:
     """RMS, and the sum of p ln p of the RFAV divided by it.
 
     Divided by the peak first, so that no square overflows or vanishes; ReduceMax and ReduceMin take
@@ -204,7 +213,6 @@ def _scaled(chain: _Chain, rfavs: str, channels: int, wanted: frozenset[str]) ->
     """
     tiny = chain.number(2.0**-126)  # the smallest normal number of float32
     outputs = {}
-    highest = chain.reduce("ReduceMax", rfavs, [_CHANNELS])
     lowest = chain.reduce("ReduceMin", rfavs, [_CHANNELS])
     peak = chain.add("Add", chain.add("Max", highest, chain.add("Neg", lowest)), tiny)
     unit = chain.add("Div", rfavs, peak)
@@ -217,15 +225,16 @@ def _scaled(chain: _Chain, rfavs: str, channels: int, wanted: frozenset[str]) ->
         if channels > _SAFE_CHANNELS:
             outputs["scaled_plogp"] = _plogp(chain, normal, _CHANNELS, "scaled_plogp")
         else:
-            outputs["scaled_plogp"] = _unshifted_plogp(chain, normal, "scaled_plogp")
+            outputs["scaled_plogp"] = _shifted_plogp(chain, normal, "scaled_plogp")
     return outputs
 
 
 _SAFE_CHANNELS = 4096  # numbers of RMS 1 are at most sqrt(D), and e^64 is no large float32
 
 
-def _unshifted_plogp(chain: _Chain, values: str, output: str) -> str:
-    """`_plogp` of numbers that need no shift by their maximum, in three fifths of its time.
+def _shifted_plogp(chain: _Chain, values: str, output: str) -> str:
+    """`_plogp` of flat RFAVs that are shifted by their maximum, or need no shift: three fifths of
+    its time, since the exponentials are computed once.
 
     With S = sum e^a: sum p ln p = sum(e^a a) / S - ln S.
     """

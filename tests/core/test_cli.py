@@ -52,6 +52,7 @@ def test_taps(folder, run):
     listed = json.loads(out)
     assert [layer["name"] for layer in listed["layers"]] == ["conv1", "conv2", "fc"]
     assert [layer["output_layer"] for layer in listed["layers"]] == [False, False, True]
+    assert [layer["map_shape"] for layer in listed["layers"]] == [[6, 6], [4, 4], [1, 1]]
     assert listed["left_out"] == []
 
 

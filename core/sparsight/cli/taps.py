@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
 
 __all__ = ["taps"]
 
+Shape = tuple[int | str, ...]
+
 
 def taps(
     model: Annotated[Path, typer.Argument(help="An .onnx file.")],
@@ -22,14 +25,24 @@ def taps(
     from ..model import open_model
     from ..taps import find_taps
 
-    found = find_taps(open_model(model))
+    opened = open_model(model)
+    found = find_taps(opened)
+    maps = {tap.name: _map_shape(opened.inferred.get(tap.tensor), tap) for tap in found.taps}
     if as_json:
-        print(json.dumps(_as_json(found), indent=2))
+        print(json.dumps(_as_json(found, maps), indent=2))
     else:
-        _print_tables(str(model), found)
+        _print_tables(str(model), found, maps)
 
 
-def _as_json(found: Taps) -> dict[str, Any]:
+def _map_shape(shape: Shape | None, tap: Tap) -> Shape | None:
+    """Shape of a layer's map, where it is known; sides that may be anything are text."""
+    if shape is None:
+        return None
+    sides = [side for axis, side in enumerate(shape) if axis != tap.channel_axis % len(shape)]
+    return tuple(sides[1:]) or (1, 1)
+
+
+def _as_json(found: Taps, maps: Mapping[str, Shape | None]) -> dict[str, Any]:
     return {
         "layers": [
             {
@@ -37,6 +50,7 @@ def _as_json(found: Taps) -> dict[str, Any]:
                 "operator": tap.operator,
                 "channels": tap.channels,
                 "weight_shape": list(tap.weight_shape),
+                "map_shape": maps[tap.name],
                 "tensor": tap.tensor,
                 "tapped_at": tap.tapped_at,
                 "relu": tap.relu,
@@ -52,11 +66,12 @@ def _as_json(found: Taps) -> dict[str, Any]:
     }
 
 
-def _print_tables(model: str, found: Taps) -> None:
+def _print_tables(model: str, found: Taps, maps: Mapping[str, Shape | None]) -> None:
     from .output import console, print_table
 
-    columns = ["layer", "operator", "measured at", "ReLU", "BN folded?", "weights", "D"]
-    print_table(f"{len(found.taps)} layers of {model}", columns, map(_row, found.taps), 2)
+    columns = ["layer", "operator", "measured at", "ReLU", "BN folded?", "weights", "map", "D"]
+    rows = [_row(tap, maps[tap.name]) for tap in found.taps]
+    print_table(f"{len(found.taps)} layers of {model}", columns, rows, right=3)
     if any(tap.output_layer for tap in found.taps):
         console().print("* output layer: left out unless named, its entropy falls by design")
     if found.left_out:
@@ -64,9 +79,10 @@ def _print_tables(model: str, found: Taps) -> None:
         print_table("\nNot measurable:", ["layer", "operator", "reason"], rows)
 
 
-def _row(tap: Tap) -> list[str]:
+def _row(tap: Tap, map_shape: Shape | None) -> list[str]:
     folded = {True: "yes", False: "no", None: "unknown"}[tap.batch_norm_folded]
     relu = "–" if tap.relu is None else "yes"
     shape = "x".join(map(str, tap.weight_shape))
     name = tap.name + " *" * tap.output_layer
-    return [name, tap.operator, tap.tapped_at, relu, folded, shape, str(tap.channels)]
+    positions = "?" if map_shape is None else "x".join(map(str, map_shape))
+    return [name, tap.operator, tap.tapped_at, relu, folded, shape, positions, str(tap.channels)]

@@ -1,0 +1,195 @@
+"""What `sparsight analyze` costs, over running the model: python benchmarks/analyze.py
+
+Prints tables of ratios. All variants run in turns, round by round, on one thread; a figure is the
+median over the rounds of process CPU time over the plain model's in the same round. Memory is
+measured in a process of its own a variant.
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+from networks import resnet50, vanilla_net
+from numpy.typing import NDArray
+from scipy.special import entr, softmax
+
+from sparsight.analysis import Settings, match_model, measure
+from sparsight.correlation import correlation_summary
+from sparsight.instrument import instrument
+from sparsight.model import Model, open_model
+from sparsight.session import TapSession
+from sparsight.taps import find_taps, select_taps
+
+Run = Callable[[], object]
+
+MODELS: Mapping[str, tuple[Callable[[], bytes], tuple[int, ...], int]] = {
+    "vanillaNet-m, batch 16": (lambda: vanilla_net("m"), (16, 3, 32, 32), 30),
+    "vanillaNet-xxl, batch 4": (lambda: vanilla_net("xxl"), (4, 3, 32, 32), 12),
+    "ResNet-50, batch 4": (resnet50, (4, 3, 224, 224), 10),
+}
+"""Model, shape of a batch, rounds."""
+
+VARIANTS = ("plain", "entropy", "all", "by hand")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--memory", choices=VARIANTS, help="print one variant's peak memory, MB")
+    chosen = parser.parse_args().memory
+    if chosen:
+        run = variants(open_model(resnet50()), probes((16, 3, 224, 224)), (chosen,))[chosen]
+        before = memory("VmRSS")
+        Path("/proc/self/clear_refs").write_text("5")  # the peak so far is forgotten
+        run()
+        print(f"{memory('VmHWM') - before:.0f}")
+        return
+    print(f"{platform.processor() or platform.machine()}, one thread,", end=" ")
+    print(f"ONNX Runtime {onnxruntime.__version__}, numpy {np.__version__}\n")
+    print_costs()
+    print_memory()
+    print_start()
+    print_correlations()
+    print_checkpoints()
+
+
+def probes(shape: tuple[int, ...]) -> NDArray[np.float32]:
+    return np.random.default_rng(0).normal(size=shape).astype(np.float32)
+
+
+def variants(model: Model, batch: NDArray[np.float32], names: tuple[str, ...]) -> dict[str, Run]:
+    """Functions that run one batch: the model alone, instrumented, or as a user would write it."""
+    taps = select_taps(find_taps(model)).taps
+    made: dict[str, Run] = {}
+    for name in names:
+        if name == "plain":
+            session = plain(model.content)
+            made[name] = lambda session=session: session.run(None, {"input": batch})
+        elif name == "by hand":
+            made[name] = by_hand(model, [tap.tensor for tap in taps], batch)
+        else:
+            wanted = Settings(statistics=name).computed
+            tapped = TapSession(instrument(model, taps, wanted), taps, "cpu", threads=1)
+            made[name] = lambda tapped=tapped: tapped.run({"input": batch}, len(batch))
+    return made
+
+
+def plain(content: bytes) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+
+
+def by_hand(model: Model, tensors: list[str], batch: NDArray[np.float32]) -> Run:
+    """Activations as outputs, and scipy on the host."""
+    proto = onnx.ModelProto.FromString(model.content)
+    proto.graph.output.extend(onnx.ValueInfoProto(name=name) for name in tensors)
+    session = plain(proto.SerializeToString())
+
+    def run() -> list[NDArray[np.floating]]:
+        activations = session.run(tensors, {"input": batch})
+        return [entr(softmax(a, axis=1)).sum(axis=1) for a in activations]
+
+    return run
+
+
+def ratios(runs: Mapping[str, Run], rounds: int, base: str = "plain") -> dict[str, float]:
+    """Median over the rounds of each variant's CPU time over the base's."""
+    for run in runs.values():
+        run()
+    times: dict[str, list[float]] = {name: [] for name in runs}
+    for _ in range(rounds):
+        for name, run in runs.items():
+            start = time.process_time()
+            run()
+            times[name].append(time.process_time() - start)
+    return {
+        name: statistics.median(a / b for a, b in zip(times[name], times[base], strict=True))
+        for name in runs
+    }
+
+
+def print_costs() -> None:
+    print("| CPU time over plain inference | H | all statistics | by hand (H only) |")
+    print("|---|---|---|---|")
+    for name, (make, shape, rounds) in MODELS.items():
+        found = ratios(variants(open_model(make()), probes(shape), VARIANTS), rounds)
+        print(f"| {name} | {found['entropy']:.2f} | {found['all']:.2f} | {found['by hand']:.2f} |")
+
+
+def memory(field: str) -> float:
+    """MB, of this process; Linux only."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith(field)).split()[1]) / 1024
+
+
+def print_memory() -> None:
+    print("\n| ResNet-50, batch 16: peak memory of a run | MB | over plain |")
+    print("|---|---|---|")
+    found = {}
+    for name in VARIANTS:
+        command = [sys.executable, __file__, "--memory", name]
+        found[name] = float(subprocess.run(command, capture_output=True, text=True).stdout)
+        print(f"| {name} | {found[name]:.0f} | {found[name] / found['plain']:.1f} |")
+
+
+def print_start() -> None:
+    print("\n| from the file's bytes to the first result | over a plain session |")
+    print("|---|---|")
+    for name, (make, shape, _) in MODELS.items():
+        content, batch = make(), probes(shape)
+
+        def ours(content: bytes = content, batch: NDArray[np.float32] = batch) -> None:
+            model = open_model(content)
+            variants(model, batch, ("entropy",))["entropy"]()
+
+        def theirs(content: bytes = content, batch: NDArray[np.float32] = batch) -> None:
+            plain(content).run(None, {"input": batch})
+
+        print(f"| {name} | {ratios({'plain': theirs, 'ours': ours}, 5)['ours']:.2f} |")
+
+
+def print_correlations() -> None:
+    print("\n| correlation histogram of D filters of K weights | over its own matrix product |")
+    print("|---|---|")
+    for shape in ((512, 1152), (1024, 4608), (4096, 1152)):
+        weights = np.random.default_rng(0).normal(size=shape)
+
+        def product(weights: NDArray[np.float64] = weights) -> None:
+            for low in range(0, len(weights), 512):
+                for left in range(0, low + 1, 512):
+                    _ = weights[low : low + 512] @ weights[left : left + 512].T
+
+        def summary(weights: NDArray[np.float64] = weights) -> None:
+            correlation_summary(weights)
+
+        found = ratios({"plain": product, "summary": summary}, 9)["summary"]
+        print(f"| {shape[0]} x {shape[1]} | {found:.2f} |")
+
+
+def print_checkpoints() -> None:
+    content, batch = vanilla_net("s", side=8), probes((64, 3, 8, 8))
+    samples = match_model(open_model(content), batch)
+    weights = sum(np.prod(tensor.dims) for tensor in open_model(content).graph.initializer)
+    print(f"\n| checkpoints a second: {weights / 1000:.0f} k weights, 64 probes | |")
+    print("|---|---|")
+    for name in ("entropy", "all"):
+        settings = Settings(device="cpu", statistics=name)
+        start, count = time.perf_counter(), 0
+        while time.perf_counter() - start < 4:
+            measure(content, samples, settings)
+            count += 1
+        print(f"| {name} | {count / (time.perf_counter() - start):.0f} |")
+
+
+if __name__ == "__main__":
+    main()
