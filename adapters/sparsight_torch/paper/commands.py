@@ -13,8 +13,10 @@ from sparsight.errors import UsageError
 
 from .cells import PRESETS, Cell, Choices, Preset, preset
 from .data import data_folder
+from .download import make_available
 from .execution import Execution
 from .experiments import Experiment
+from .formats import DATASETS
 from .running import run_all
 
 __all__ = ["command"]
@@ -105,7 +107,22 @@ def run(
         )
         for cell in selected
     ]
-    run_all(experiments, jobs, _console(stderr=True))
+    console = _console(stderr=True)
+    if not all(experiment.is_finished() for experiment in experiments):
+        for name in dict.fromkeys(cell.data for cell in selected):
+            make_available(name, data_folder(data), console)
+    run_all(experiments, jobs, console)
+
+
+@command.command()
+def download(
+    data_sets: Annotated[list[str], typer.Argument(help=", ".join(DATASETS))],
+    data: _DataOption = None,
+) -> None:
+    """Fetch data sets from their publishers, unless they are there; `run` does so by itself."""
+    for name in data_sets:
+        folder = make_available(name, data_folder(data), _console(stderr=True))
+        _console().print(f"{name}: {folder}", soft_wrap=True)
 
 
 def default_runs(preset_name: str) -> Path:

@@ -75,7 +75,10 @@ def read_split(name: str, folder: Path, split: Split, limit: int | None = None) 
             f"{folder} holds {found} {split} images of {spec.title}, and {wanted} are needed; "
             "download it whole"
         )
-    return np.concatenate(images)[:wanted], np.concatenate(labels)[:wanted]
+    classes = np.concatenate(labels)[:wanted]
+    if classes.max(initial=0) >= spec.classes:
+        raise DataError(f"{folder} holds class {classes.max()}; {spec.title} has {spec.classes}")
+    return np.concatenate(images)[:wanted], classes
 
 
 def _spec(name: str) -> DatasetSpec:
