@@ -2,13 +2,14 @@ import json
 import subprocess
 import sys
 from importlib.metadata import EntryPoint
+from pathlib import Path
 
 import numpy as np
 import pytest
 from tests.core import graphs
 from tests.core.test_analysis import PROBES, network
 
-from sparsight.cli import main
+from sparsight.cli import _app, main
 from sparsight.cli.extensions import GROUP
 from sparsight.reader import read_run
 
@@ -212,6 +213,17 @@ def test_sub_commands_of_other_packages(commands, run):
     assert_refused(run("needy"), "needs a_module_that_is_not_there: pip install")
     assert_refused(run("lost"), "needs no_such_package: pip install")
     assert run("taps", "--help")[0] == 0
+
+
+def test_every_option_is_in_the_documentation():
+    from typer.main import get_command
+
+    text = (Path(__file__).parents[2] / "docs/analyze.md").read_text("utf-8")
+    commands = get_command(_app([])).commands
+    for name in ("taps", "analyze"):
+        for parameter in commands[name].params:
+            for option in parameter.opts:
+                assert not option.startswith("--") or option == "--help" or f"`{option}" in text
 
 
 def test_as_a_program(folder):

@@ -75,8 +75,9 @@ def _print_tables(model: str, found: Taps, maps: Mapping[str, Shape | None]) -> 
     if any(tap.output_layer for tap in found.taps):
         console().print("* output layer: left out unless named, its entropy falls by design")
     if found.left_out:
+        console().print()
         rows = [[part.name, part.operator, part.reason] for part in found.left_out]
-        print_table("\nNot measurable:", ["layer", "operator", "reason"], rows)
+        print_table("Not measurable:", ["layer", "operator", "reason"], rows)
 
 
 def _row(tap: Tap, map_shape: Shape | None) -> list[str]:
