@@ -57,7 +57,7 @@ class TorchEntropy(torch.autograd.Function):
         for chunk, maximum, log_total, entropy, weight, target in zip(parts, *others, strict=True):
             logarithms = (widened(chunk) - maximum).sub_(log_total)
             probabilities = logarithms.exp().mul_(-weight)
-            target.copy_(logarithms.add_(entropy).mul_(probabilities))
+            torch.mul(logarithms.add_(entropy), probabilities, out=target)
         return result, None
 
 
