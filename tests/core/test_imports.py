@@ -44,6 +44,7 @@ ORDER = {
     "devices": set(),
     "session": {"numpy", "onnx", "onnxruntime"},
     "analysis": {"numpy", "onnx"},
+    "figures": {"numpy", "matplotlib", "PIL"},
     "cli": {"typer", "rich"},
     "__main__": set(),
 }
@@ -134,6 +135,7 @@ def loaded_by(statement: str) -> set[str]:
 
 def test_import_sparsight_stays_light():
     heavy = {"onnx", "onnxruntime", "tensorboard", "torch", "typer", "rich", "PIL", "google"}
+    heavy |= {"matplotlib"}
     assert not loaded_by("import sparsight") & heavy
     assert not loaded_by("import sparsight; sparsight.rfav_entropy") & heavy
 
@@ -144,6 +146,7 @@ def test_help_stays_light():
         "onnxruntime",
         "tensorboard",
         "torch",
+        "matplotlib",
         "numpy",
         "PIL",
     }

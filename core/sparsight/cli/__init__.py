@@ -13,6 +13,7 @@ from ..errors import SparsightError
 from .analyze import analyze
 from .doctor import doctor
 from .extensions import extensions
+from .figures import figures
 from .taps import taps
 
 __all__ = ["main"]
@@ -41,7 +42,7 @@ def _app(arguments: Sequence[str]) -> typer.Typer:
         pretty_exceptions_enable=False,
         add_completion=False,
     )
-    for command in (taps, analyze, doctor):
+    for command in (taps, analyze, figures, doctor):
         app.command()(command)
     for name, command, summary in extensions(arguments):
         if isinstance(command, typer.Typer):

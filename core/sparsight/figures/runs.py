@@ -1,0 +1,181 @@
+"""The runs below a log directory, named by their paths as TensorBoard names them."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import RunError, TargetError, nearest
+from ..events import is_event_file
+from ..onset import (
+    Onset,
+    curve_names,
+    epochs_at,
+    find_onset,
+    find_validation_loss,
+    related,
+    smooth,
+)
+from ..reader import Run, read_run
+from ..schema import LayerInfo
+
+__all__ = ["Loss", "NamedRun", "choose_layers", "find_runs"]
+
+
+@dataclass(frozen=True)
+class Loss:
+    """A run's validation loss, lined up with its epochs."""
+
+    name: str
+    epochs: NDArray[np.float64]
+    values: NDArray[np.float64]
+    smoothed: NDArray[np.float64]
+    """Under a Gaussian of 2 epochs."""
+    onset: Onset | None
+
+
+@dataclass(frozen=True)
+class NamedRun:
+    """A run with Sparsight's data."""
+
+    name: str
+    run: Run
+    layers: tuple[LayerInfo, ...]
+    """In graph order: those of the newest table, and the others behind what they followed."""
+    loss: Loss | None
+
+    @property
+    def onset(self) -> int | None:
+        """The epoch after which validation loss only got worse, where there was one."""
+        return self.loss.onset.epoch if self.loss and self.loss.onset else None
+
+
+class _Directory:
+    """The directories with event files below one; each is read once, when it is needed."""
+
+    def __init__(self, logdir: Path) -> None:
+        if not logdir.is_dir():
+            raise RunError(f"there is no directory {logdir}: give the one that holds the runs")
+        self._paths = {
+            Path(folder).relative_to(logdir).as_posix(): Path(folder)
+            for folder, _, files in os.walk(logdir, followlinks=True)
+            if any(is_event_file(Path(name)) for name in files)
+        }
+        self.names = sorted(self._paths)
+        self._read: dict[str, Run] = {}
+
+    def read(self, name: str) -> Run:
+        if name not in self._read:
+            self._read[name] = read_run(self._paths[name])
+        return self._read[name]
+
+
+def find_runs(logdir: Path, globs: Sequence[str] = ()) -> list[NamedRun]:
+    """The runs with Sparsight's data in and below a directory, those that match the globs.
+
+    Raises RunError where there is no such directory, no such run, or no run at all.
+    """
+    directory = _Directory(logdir)
+    if not directory.names:
+        raise RunError(f"{logdir} holds no event file: {_HOW}")
+    try:
+        chosen = _matching(directory.names, globs)
+    except KeyError as error:
+        hint = nearest(error.args[0], directory.names)
+        raise RunError(f"{logdir} holds no run {error.args[0]!r}: {hint}") from None
+    ours = [name for name in chosen if directory.read(name).tables]
+    if not ours:
+        where = logdir if not globs else f"the chosen runs of {logdir}"
+        raise RunError(f"the event files in {where} hold none of Sparsight's data: {_HOW}")
+    return [
+        NamedRun(name, run, _graph_order(run), _validation_loss(name, directory))
+        for name in ours
+        for run in (directory.read(name),)
+    ]
+
+
+_HOW = (
+    "`sparsight analyze CHECKPOINTS --probes FILE --logdir DIR` records what was trained, "
+    "sparsight_torch.SparsityRecorder what is being trained, `sparsight demo` an example"
+)
+
+
+def choose_layers(runs: Sequence[NamedRun], globs: Sequence[str] = ()) -> dict[str, list[str]]:
+    """The layers of each run that match the globs, in graph order; all of them without globs.
+
+    Raises TargetError for a glob that matches no layer of any run.
+    """
+    known = list(dict.fromkeys(layer.name for run in runs for layer in run.layers))
+    try:
+        chosen = set(_matching(known, globs))
+    except KeyError as error:
+        hint = nearest(error.args[0], known)
+        raise TargetError(f"no layer is called {error.args[0]!r}: {hint}") from None
+    return {run.name: [layer.name for layer in run.layers if layer.name in chosen] for run in runs}
+
+
+def _matching(names: Iterable[str], globs: Sequence[str]) -> list[str]:
+    """The names that a glob matches or that are one; KeyError with a glob that matches nothing."""
+    known = list(names)
+    found: set[str] = set(() if globs else known)
+    for glob in globs:
+        matches = {name for name in known if name == glob or fnmatchcase(name, glob)}
+        if not matches:
+            raise KeyError(glob)
+        found |= matches
+    return [name for name in known if name in found]
+
+
+def _graph_order(run: Run) -> tuple[LayerInfo, ...]:
+    infos: dict[str, LayerInfo] = {}
+    order: list[str] = []
+    for layers in dict.fromkeys(table.layers for table in reversed(run.tables.values())):
+        at = 0
+        for layer in layers:
+            if layer.name in infos:
+                at = order.index(layer.name) + 1
+            else:
+                infos[layer.name] = layer
+                order.insert(at, layer.name)
+                at += 1
+    return tuple(infos[name] for name in order)
+
+
+def _validation_loss(name: str, directory: _Directory) -> Loss | None:
+    near = [other for other in directory.names if other == name or related(name, other)]
+    scalars = {other: directory.read(other).scalars for other in near}
+    names = curve_names(name, scalars)
+    measured = [other for other in near if directory.read(other).tables]
+    guess = find_validation_loss(name, names, measured)
+    if guess is None:
+        return None
+    owner, tag = names[guess]
+    points = scalars[owner][tag]
+    epochs = _epochs(np.array(list(points), np.float64), directory.read(name))
+    if epochs is None:
+        warnings.warn(
+            f"{guess!r} of run {name!r} is left out: its steps go on to {max(points)}, the epochs "
+            f"to {directory.read(name).steps[-1]}, and no global_step is recorded to line them up",
+            stacklevel=2,
+        )
+        return None
+    values = np.array(list(points.values()), np.float64)
+    return Loss(guess, epochs, values, smooth(epochs, values), find_onset(epochs, values))
+
+
+def _epochs(steps: NDArray[np.float64], run: Run) -> NDArray[np.float64] | None:
+    """The epochs at which the points of a loss lie; None where nobody can tell."""
+    if steps[-1] <= run.steps[-1] + 1:  # logged by epoch, as ours
+        return steps
+    counted = {epoch: run.global_steps[epoch] for epoch in run.steps if epoch in run.global_steps}
+    counts = np.array(list(counted.values()), np.float64)
+    if len(counts) > 1 and (np.diff(counts) > 0).all():
+        return epochs_at(steps, counts, np.array(list(counted), np.float64))
+    return None

@@ -1,0 +1,141 @@
+"""What a layer has at each epoch: a recorded column, or something that follows from it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import schema
+from ..entropy import relative_entropy
+from ..errors import UsageError, nearest
+from ..reader import Run, Table
+
+__all__ = ["STATISTICS", "Statistic", "difference", "grid", "spread", "statistic_of"]
+
+Numbers = NDArray[np.float64]
+
+
+def _same(values: Numbers, channels: int) -> Numbers:
+    return values
+
+
+def _perplexity(values: Numbers, channels: int) -> Numbers:
+    return np.asarray(np.exp(values))
+
+
+def _relative(values: Numbers, channels: int) -> Numbers:
+    return np.asarray(relative_entropy(values, channels))
+
+
+@dataclass(frozen=True)
+class Statistic:
+    """One number of a layer at an epoch."""
+
+    name: str
+    title: str
+    unit: str
+    column: str
+    """The recorded column that it is made of."""
+    of: Callable[[Numbers, int], Numbers] = _same
+    """Its values, given those of the column and D."""
+    logarithmic: bool = False
+    """Spans orders of magnitude; differences are counted in doublings."""
+    spread: tuple[str, str] | None = None
+    """Columns of its 5th and 95th percentile over positions and probes."""
+
+
+_PERCENTILES = ("entropy_p5", "entropy_p95")
+_MADE = (
+    Statistic("relative_entropy", "Relative entropy", "H / ln D", "entropy", _relative),
+    Statistic("entropy", "RFAV entropy", "H in nats", "entropy"),
+    Statistic("perplexity", "Perplexity", "exp H, channels", "entropy", _perplexity),
+)
+
+
+_UNITS = {"rms": "RMS", "scale_free_entropy": "scale-free H / ln D"}
+_SHARES = ("of channels", "of activations", "of positions")
+
+
+def _stored(column: schema.Column) -> Statistic:
+    unit = f"share {column.unit}" if column.unit in _SHARES else column.unit
+    return Statistic(
+        name=column.name,
+        title=column.title,
+        unit=_UNITS.get(column.name, unit),
+        column=column.name,
+        logarithmic=column.name == "rms",
+    )
+
+
+STATISTICS: Mapping[str, Statistic] = {
+    **{column.name: _stored(column) for column in schema.COLUMNS},
+    **{
+        s.name: Statistic(s.name, s.title, s.unit, s.column, s.of, False, _PERCENTILES)
+        for s in _MADE
+    },
+}
+"""By the name that `--statistic` takes."""
+
+
+def statistic_of(name: str) -> Statistic:
+    """The statistic of this name. Raises UsageError, with the nearest matches, for any other."""
+    if name not in STATISTICS:
+        raise UsageError(f"no statistic is called {name!r}: {nearest(name, STATISTICS, 20)}")
+    return STATISTICS[name]
+
+
+def grid(run: Run, layers: Sequence[str], statistic: Statistic) -> Numbers:
+    """The statistic of these layers at each of the run's steps, [layers, steps]; NaN where it was
+    not recorded or is not finite."""
+    return _grid(run, layers, statistic, statistic.column)
+
+
+def spread(run: Run, layers: Sequence[str], statistic: Statistic) -> tuple[Numbers, Numbers] | None:
+    """Its 5th and 95th percentile, each [layers, steps]; None where none are recorded."""
+    if statistic.spread is None:
+        return None
+    low, high = (_grid(run, layers, statistic, column) for column in statistic.spread)
+    return low, high
+
+
+def difference(run: Run, other: Run, layers: Sequence[str], statistic: Statistic) -> Numbers:
+    """The statistic less that of another run at the same epochs, [layers, steps]; doublings where
+    it is logarithmic, NaN where one of the two was not recorded."""
+    ours, theirs = grid(run, layers, statistic), grid(other, layers, statistic)
+    matched = np.full_like(ours, np.nan)
+    position = {step: at for at, step in enumerate(other.steps)}
+    for at, step in enumerate(run.steps):
+        if step in position:
+            matched[:, at] = theirs[:, position[step]]
+    if not statistic.logarithmic:
+        return ours - matched
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return _finite(np.log2(ours / matched))
+
+
+def _grid(run: Run, layers: Sequence[str], statistic: Statistic, column: str) -> Numbers:
+    result = np.full((len(layers), len(run.steps)), np.nan)
+    for at, table in enumerate(run.tables.values()):
+        rows = {layer.name: row for row, layer in reversed([*enumerate(table.layers)])}
+        values = _column(table, column)
+        for row, name in enumerate(layers):
+            if name in rows:
+                source = rows[name]
+                channels = table.layers[source].channels
+                result[row, at] = statistic.of(values[source : source + 1], channels)[0]
+    return _finite(result)
+
+
+def _column(table: Table, name: str) -> Numbers:
+    names = [column.name for column in table.columns]
+    if name not in names:
+        return np.full(len(table.layers), np.nan)
+    return table.values[:, names.index(name)].astype(np.float64)
+
+
+def _finite(values: NDArray[Any]) -> Numbers:
+    return np.where(np.isfinite(values), values, np.nan)
