@@ -106,8 +106,7 @@ def filter_correlations(weights: Tensor, centre: Centre = "own") -> Tensor:
     its own weights; `centre="filters"` subtracts the mean filter, the literal wording of the
     paper's Eq. 6. Filters without variance have c = 0, and no gradient.
     """
-    rows, _ = _unit_rows(weights, centre)
-    return _gram(rows)
+    return _gram(*_centred(weights, centre))
 
 
 def decorrelation_penalty(
@@ -119,10 +118,13 @@ def decorrelation_penalty(
     in O(D K): with unit rows u it is (|sum_d u_d|^2 - D) / 2. `"squared"` sums c^2, which also
     removes pairs of opposite filters; `"positive"` sums only c > 0. A scalar.
     """
-    rows, number = _unit_rows(weights, centre)
+    centred, inverse_lengths = _centred(weights, centre)
+    number = inverse_lengths.count_nonzero()
     if form == "signed":
-        return strength * (rows.sum(0).square().sum() - number) / 2
-    coefficients = _gram(rows)
+        with _full_precision(centred):
+            total = inverse_lengths @ centred  # the sum of the unit rows, none of which is built
+        return strength * (total.square().sum() - number) / 2
+    coefficients = _gram(centred, inverse_lengths)
     if form == "squared":
         return strength * (coefficients.square().sum() - number) / 2
     if form == "positive":
@@ -130,17 +132,16 @@ def decorrelation_penalty(
     raise UsageError(f"form={form!r}: 'signed', 'squared' or 'positive' was wanted")
 
 
-def _unit_rows(weights: Tensor, centre: Centre) -> tuple[Tensor, Tensor]:
-    """Centred filters of length 1, zero where a filter has no variance, and how many have any."""
+def _centred(weights: Tensor, centre: Centre) -> tuple[Tensor, Tensor]:
+    """Centred filters, [D, K], and the inverse of their lengths, [D]: 0 for one without variance."""
     if centre not in ("own", "filters"):
         raise UsageError(f"centre={centre!r}: 'own' or 'filters' was wanted")
     filters = widened(weights).flatten(1)
     centred = filters - filters.mean(1 if centre == "own" else 0, keepdim=True)
-    lengths = filters.detach().norm(dim=1, keepdim=True)
-    squares = centred.square().sum(1, keepdim=True)
+    squares = centred.square().sum(1)
+    lengths = filters.detach().norm(dim=1)
     varied = squares.detach().sqrt() > 1e-6 * lengths  # what rounding leaves is no variance
-    rows = torch.where(varied, centred / torch.where(varied, squares, 1).sqrt(), 0)
-    return rows, varied.sum()
+    return centred, torch.where(varied, torch.where(varied, squares, 1).rsqrt(), 0)
 
 
 def _scaled(values: Tensor, axis: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -153,9 +154,15 @@ def _scaled(values: Tensor, axis: int) -> tuple[Tensor, Tensor, Tensor]:
     return peak, scaled, scaled.square().mean(axis, keepdim=True).sqrt()
 
 
-def _gram(rows: Tensor) -> Tensor:
-    with torch.autocast(rows.device.type, enabled=False):  # which would multiply in half precision
+def _gram(centred: Tensor, inverse_lengths: Tensor) -> Tensor:
+    rows = centred * inverse_lengths[:, None]
+    with _full_precision(rows):
         return rows @ rows.T
+
+
+def _full_precision(values: Tensor) -> torch.autocast:
+    """Without autocast, which would multiply in half precision."""
+    return torch.autocast(values.device.type, enabled=False)
 
 
 def _chunk_statistics(activations: Tensor, axis: int) -> tuple[Tensor, Tensor, Tensor]:
