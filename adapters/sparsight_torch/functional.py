@@ -133,7 +133,7 @@ def decorrelation_penalty(
 
 
 def _centred(weights: Tensor, centre: Centre) -> tuple[Tensor, Tensor]:
-    """Centred filters, [D, K], and the inverse of their lengths, [D]: 0 for one without variance."""
+    """Centred filters, [D, K], and the inverse of their lengths, [D]: 0 without variance."""
     if centre not in ("own", "filters"):
         raise UsageError(f"centre={centre!r}: 'own' or 'filters' was wanted")
     filters = widened(weights).flatten(1)
