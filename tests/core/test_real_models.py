@@ -4,18 +4,13 @@ import os
 from pathlib import Path
 
 import numpy as np
-import onnx
-import onnxruntime
 import pytest
-from tests.core import reference
+from tests.core.agreement import assert_agreement
 
 import sparsight
-from sparsight.correlation import correlation_summary
 from sparsight.errors import ModelError
-from sparsight.instrument import instrument
 from sparsight.model import open_model
-from sparsight.session import TapSession
-from sparsight.taps import filters, find_taps
+from sparsight.taps import find_taps
 
 DATA = Path(os.environ.get("SPARSIGHT_TEST_DATA", Path(__file__).parents[3] / "shared"))
 pytestmark = [
@@ -61,51 +56,8 @@ MODELS = {
 @pytest.mark.parametrize("name", MODELS)
 def test_every_layer_agrees_with_the_loop(name):
     probes, layers = MODELS[name]
-    feeds = probes()
     model = open_model(DATA / f"models/{name}.onnx")
-    taps = find_taps(model).taps
-    assert len(taps) == layers
-    count = len(next(iter(feeds.values())))
-    session = TapSession(instrument(model, taps), taps, "cpu")
-    measured = session.run(feeds, count).layers
-    tensors = tapped_tensors(model, taps, feeds)
-    for tap in taps:
-        batch, tensor = measured[tap.name], tensors[tap.tensor]
-        axis = tap.channel_axis
-        check(batch.entropy, reference.entropy, tensor, axis, tap)
-        check(batch.scale_free_entropy, reference.scale_free, tensor, axis, tap)
-        check(batch.rms, reference.rms, tensor, axis, tap)
-        if tap.relu == tap.tensor:
-            assert batch.relu_zeros == (tensor <= 0).sum()
-        rows = filters(model, tap)
-        assert len(rows) == tap.channels == tensor.shape[axis]
-        assert correlation_summary(rows).counts.sum() <= len(rows) * (len(rows) - 1) / 2
-
-
-def tapped_tensors(model, taps, feeds):
-    """As the instrumented model computes them: beside taps, layers are fused in other ways."""
-    proto = onnx.ModelProto.FromString(instrument(model, taps).content)
-    names = list(dict.fromkeys(tap.tensor for tap in taps))
-    known = {value.name for value in proto.graph.output}
-    proto.graph.output.extend(onnx.ValueInfoProto(name=n) for n in names if n not in known)
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(
-        proto.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
-    return dict(zip(names, session.run(names, feeds), strict=True))
-
-
-def check(measured, function, tensor, axis, tap, samples=100):
-    """At some positions of every layer: the loop is slow."""
-    rows = np.moveaxis(tensor, axis, -1).reshape(-1, tap.channels)
-    assert measured.size == len(rows), tap
-    chosen = np.random.default_rng(0).permutation(len(rows))[:samples]
-    wanted = np.array([function(row) for row in rows[chosen]])
-    tolerance = 1e-4 * max(1.0, float(np.abs(wanted[np.isfinite(wanted)]).max(initial=0)))
-    np.testing.assert_allclose(
-        measured.reshape(-1)[chosen], wanted, atol=tolerance, err_msg=str(tap)
-    )
+    assert assert_agreement(model, probes()) == layers
 
 
 def test_layers_within_a_branch_are_not_measured():

@@ -1,0 +1,57 @@
+"""Whether an instrumented model agrees with the loop, layer by layer."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import onnxruntime
+from numpy.typing import NDArray
+from tests.core import reference
+
+from sparsight.instrument import instrument
+from sparsight.model import Model
+from sparsight.session import TapSession
+from sparsight.taps import Tap, filters, find_taps
+
+
+def assert_agreement(model: Model, feeds: dict[str, NDArray], samples: int = 100) -> int:
+    """All layers, at some positions: the loop is slow. The number of layers."""
+    taps = find_taps(model).taps
+    count = len(next(iter(feeds.values())))
+    measured = TapSession(instrument(model, taps), taps, "cpu").run(feeds, count).layers
+    tensors = tapped_tensors(model, taps, feeds)
+    for tap in taps:
+        batch, tensor = measured[tap.name], tensors[tap.tensor]
+        axis = tap.channel_axis
+        check(batch.entropy, reference.entropy, tensor, axis, tap, samples)
+        check(batch.scale_free_entropy, reference.scale_free, tensor, axis, tap, samples)
+        check(batch.rms, reference.rms, tensor, axis, tap, samples)
+        if tap.relu == tap.tensor:
+            assert batch.relu_zeros == (tensor <= 0).sum()
+        rows = filters(model, tap)
+        assert len(rows) == tap.channels == tensor.shape[axis]
+    return len(taps)
+
+
+def tapped_tensors(model: Model, taps: tuple[Tap, ...], feeds: dict) -> dict[str, NDArray]:
+    """As the instrumented model computes them: beside taps, layers are fused in other ways."""
+    proto = onnx.ModelProto.FromString(instrument(model, taps).content)
+    names = list(dict.fromkeys(tap.tensor for tap in taps))
+    known = {value.name for value in proto.graph.output}
+    proto.graph.output.extend(onnx.ValueInfoProto(name=n) for n in names if n not in known)
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(
+        proto.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+    return dict(zip(names, session.run(names, feeds), strict=True))
+
+
+def check(measured, function, tensor, axis, tap, samples):
+    rows = np.moveaxis(tensor, axis, -1).reshape(-1, tap.channels)
+    assert measured.size == len(rows), tap
+    chosen = np.random.default_rng(0).permutation(len(rows))[:samples]
+    wanted = np.array([function(row) for row in rows[chosen]])
+    tolerance = 1e-4 * max(1.0, float(np.abs(wanted[np.isfinite(wanted)]).max(initial=0)))
+    found = measured.reshape(-1)[chosen]
+    np.testing.assert_allclose(found, wanted, atol=tolerance, err_msg=tap.name)
