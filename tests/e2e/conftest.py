@@ -7,9 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, expect, sync_playwright
 from tests.e2e.synthetic import Plan, write_run
 from tests.e2e.tabs import LOADERS, Board, serving
+
+expect.set_options(timeout=30_000)  # milliseconds: two cores, shared with TensorBoard
 
 CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
 

@@ -156,3 +156,42 @@ def test_works_under_a_path_prefix(logdir: Path, browser: Browser) -> None:
         with opened(browser, board, layer="conv1", epoch="0") as tab:
             entropy = expected(logdir, "sr2Net-s", 0, "conv1", "entropy")
             assert float(tab.shown("sr2Net-s", "entropy")) == pytest.approx(entropy, abs=6e-4)
+
+
+def test_a_resumed_run_is_one_line_and_says_what_was_dropped(
+    tmp_path: Path, browser: Browser
+) -> None:
+    write_run(tmp_path / "resumed", Plan(layers=SMALL[-2:], epochs=20, shown=1))
+    write_run(tmp_path / "resumed", Plan(layers=SMALL[-2:], epochs=24, shown=1, seed=5), first=12)
+    with serving(tmp_path) as board:
+        board.wait_for(resumed=26)
+        with opened(browser, board, epoch="15", layer="fc1") as tab:
+            expect(tab.frame.get_by_text("26 of 26 epochs")).to_be_visible()
+            entropy = expected(tmp_path, "resumed", 15, "fc1", "entropy")
+            assert float(tab.shown("resumed", "entropy")) == pytest.approx(entropy, abs=6e-4)
+
+
+def test_says_so_when_tensorboard_stops(tmp_path: Path, browser: Browser) -> None:
+    write_run(tmp_path / "only", Plan(layers=SMALL[-1:], epochs=3, shown=1))
+    with serving(tmp_path) as board:
+        board.wait_for(only=5)
+        page = browser.new_page()
+        page.goto(f"{board.address}/#sparsity")
+        frame = page.frame_locator("iframe[src*='name=sparsity']")
+        expect(frame.get_by_text("5 of 5 epochs")).to_be_visible()
+        board.close()
+        warnings = frame.get_by_role("status", name="Warnings")
+        expect(warnings).to_contain_text("TensorBoard does not answer")
+        expect(frame.get_by_text("5 of 5 epochs")).to_be_visible()
+        page.close()
+
+
+def test_runs_with_other_probes_are_called_out(tmp_path: Path, browser: Browser) -> None:
+    write_run(tmp_path / "a", Plan(layers=SMALL[-1:], epochs=3, shown=1))
+    write_run(tmp_path / "b", Plan(layers=SMALL[-1:], epochs=3, shown=1, probes=9))
+    with serving(tmp_path) as board:
+        board.wait_for(a=5, b=5)
+        with opened(browser, board) as tab:
+            expect(tab.frame.get_by_text("measured on different probe sets")).to_be_visible()
+            tab.frame.get_by_role("group", name="Runs").get_by_role("checkbox").first.uncheck()
+            expect(tab.frame.get_by_text("measured on different probe sets")).to_have_count(0)

@@ -18,7 +18,7 @@ import { RunStroke } from "./RunBar";
 import { More, Section, Select } from "./Section";
 import { useKept } from "./kept";
 import { useNear, useWidth } from "./measure";
-import { hideTip, showTip } from "./tooltip";
+import { onLeave, showTip } from "./tooltip";
 
 const MOST = 12; // runs
 const MOST_COLUMNS = 1024;
@@ -158,7 +158,7 @@ function Histogram({ entry, value, shares: found, scale }: HistogramProps) {
             `${format((found[step]?.[bin] ?? NaN) * 100)}% of the pairs, ${value.counts[step * BINS + bin] ?? 0} of them`,
           ]);
         }}
-        onMouseLeave={hideTip}
+        onMouseLeave={onLeave}
         onClick={(event) => {
           state.select(null, value.steps[at(event).step] ?? null);
         }}

@@ -17,7 +17,7 @@ import { CursorBar } from "./CursorBar";
 import { Legend } from "./Legend";
 import { ProbePicture } from "./ProbePicker";
 import { RunStroke } from "./RunBar";
-import { Tooltip, hideTip, showTip } from "./tooltip";
+import { Tooltip, onLeave, showTip } from "./tooltip";
 
 interface DetailProps {
   readonly runs: readonly string[];
@@ -206,7 +206,7 @@ function Map(props: {
           positionText(maps.shape, position),
         ]);
       }}
-      onMouseLeave={hideTip}
+      onMouseLeave={onLeave}
     >
       <Canvas paint={paint} class="pixels" />
     </div>

@@ -23,7 +23,7 @@ import { ProbePicker } from "./ProbePicker";
 import { RunStroke } from "./RunBar";
 import { Section, Select } from "./Section";
 import { useNear, useWidth } from "./measure";
-import { hideTip, showTip } from "./tooltip";
+import { hideTip, onLeave, showTip } from "./tooltip";
 
 const PITCH = 37; // CSS pixels from tile to tile, at least
 const WIDEST = 76;
@@ -297,7 +297,7 @@ function Strip({ run, info, loaded, height, scale, epochs, pitch }: StripProps) 
         if (hit) showTip(event, tipLines(run, maps, hit));
         else hideTip();
       }}
-      onMouseLeave={hideTip}
+      onMouseLeave={onLeave}
       onClick={(event) => {
         const hit = hitOf(event, epochs, pitch, width, height);
         if (hit) state.select(maps.layer, hit.epoch);

@@ -20,7 +20,7 @@ import { Readout } from "./Readout";
 import { RunStroke } from "./RunBar";
 import { Section, Select } from "./Section";
 import { useNear, useWidth } from "./measure";
-import { hideTip, showTip } from "./tooltip";
+import { onLeave, showTip } from "./tooltip";
 
 const MOST_COLUMNS = 1024;
 
@@ -183,7 +183,7 @@ function Heatmap({ entry, table, matrix }: HeatmapProps) {
           const { row, epoch } = at(event);
           showTip(event, tipLines(matrix, table, row, epoch));
         }}
-        onMouseLeave={hideTip}
+        onMouseLeave={onLeave}
         onClick={(event) => {
           const { row, epoch } = at(event);
           const step = table.steps[nearest(table.steps, epoch)];

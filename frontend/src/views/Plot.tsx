@@ -79,7 +79,7 @@ export function Plot(props: {
     return () => {
       stop();
       made.destroy();
-      hideTip();
+      hideTip(made);
     };
   }, [data, width, height, frame, state]);
   return (
@@ -232,15 +232,16 @@ function showNearest(chart: uPlot, data: PlotData): void {
   const line = nearestLine(chart, data);
   const known = line === null ? undefined : data.lines[line];
   if (left < 0 || idx === null || idx === undefined || !known) {
-    hideTip();
+    hideTip(chart);
     return;
   }
   const box = chart.over.getBoundingClientRect();
-  const at = new MouseEvent("mousemove", { clientX: box.left + left, clientY: box.top + top });
-  showTip(at, [
+  const at = { clientX: box.left + left, clientY: box.top + top };
+  const lines = [
     `epoch ${epochText(data.epochs[idx] ?? 0)}: ${format(known.values[idx] ?? NaN)}`,
     known.label,
-  ]);
+  ];
+  showTip(at, lines, chart);
 }
 
 function zoom(chart: uPlot, onZoom: Reactions["onZoom"]): void {
@@ -263,5 +264,7 @@ function listen(chart: uPlot, data: PlotData, react: Reactions): void {
   chart.over.addEventListener("dblclick", () => {
     react.onZoom(null);
   });
-  chart.over.addEventListener("mouseleave", hideTip);
+  chart.over.addEventListener("mouseleave", () => {
+    hideTip(chart);
+  });
 }

@@ -39,6 +39,11 @@ export function RunBar() {
         <RunChip key={entry.run} entry={entry} on={chosen.has(entry.run)} />
       ))}
       {many && <RunList entries={entries} chosen={chosen} />}
+      {state.index.value.value?.loading && (
+        <span class="muted reading" role="status">
+          TensorBoard is still reading: more may appear.
+        </span>
+      )}
     </div>
   );
 }
@@ -151,7 +156,6 @@ export function Warnings() {
   ];
   const differ = probesDiffer(chosen);
   if (differ) found.push(differ);
-  if (index.value?.loading) found.push("TensorBoard is still reading: more may appear.");
   if (!found.length) return null;
   return (
     <ul class="warnings" role="status" aria-label="Warnings">

@@ -1,6 +1,7 @@
 import { signal } from "@preact/signals";
 
 interface Tip {
+  readonly owner: object;
   readonly x: number;
   readonly y: number;
   readonly lines: readonly string[];
@@ -8,13 +9,25 @@ interface Tip {
 
 const tip = signal<Tip | null>(null);
 
-/** Shows lines beside the pointer; the first one is the heading. */
-export function showTip(event: MouseEvent, lines: readonly string[]): void {
-  tip.value = { x: event.clientX, y: event.clientY, lines };
+const POINTER = {}; // whoever shows a tip because the pointer moved over it
+
+/** Shows lines beside a point of the window; the first one is the heading. */
+export function showTip(
+  at: { readonly clientX: number; readonly clientY: number },
+  lines: readonly string[],
+  owner: object = POINTER,
+): void {
+  tip.value = { owner, x: at.clientX, y: at.clientY, lines };
 }
 
-export function hideTip(): void {
-  tip.value = null;
+/** Takes away the tip, if it is this owner's: a chart that is drawn anew takes away its own only. */
+export function hideTip(owner: object = POINTER): void {
+  if (tip.peek()?.owner === owner) tip.value = null;
+}
+
+/** Takes away the tip when the pointer leaves what it was about. */
+export function onLeave(): void {
+  hideTip();
 }
 
 export function Tooltip() {
