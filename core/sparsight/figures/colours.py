@@ -13,6 +13,7 @@ from matplotlib.colors import Colormap, LogNorm, Normalize
 from numpy.typing import NDArray
 
 __all__ = [
+    "DASHES",
     "NOTHING",
     "Scale",
     "dash_of",
@@ -42,6 +43,9 @@ _DASHES: tuple[Any, ...] = (
     (0, (4, 1.4, 1, 1.4, 1, 1.4)),
 )
 
+DASHES = len(_DASHES)
+"""How many runs can be told apart by line style."""
+
 
 @dataclass(frozen=True)
 class Scale:
@@ -56,7 +60,7 @@ class Scale:
 
 
 def dash_of(number: int) -> Any:
-    """Line style of a run; there are 6, then they repeat."""
+    """Line style of a run; after `DASHES` of them they repeat."""
     return _DASHES[number % len(_DASHES)]
 
 

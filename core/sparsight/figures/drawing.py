@@ -12,6 +12,7 @@ from typing import Literal
 from matplotlib.figure import Figure
 
 from ..errors import RunError, UsageError, nearest
+from .colours import DASHES
 from .correlations import draw_correlations
 from .curves import check_spread, draw_curves
 from .maps import Probe, check_maps, draw_maps, first_probe
@@ -82,6 +83,12 @@ def _check(runs: Sequence[NamedRun], statistics: Sequence[Statistic], wanted: Wa
     if wanted.spread and "curves" in wanted.views:
         for statistic in statistics:
             check_spread(statistic)
+    if "curves" in wanted.views and len(runs) > DASHES:
+        warnings.warn(
+            f"curves of {len(runs)} runs share {DASHES} line styles, which repeat from run "
+            f"{runs[DASHES].name!r} on: choose fewer with --runs",
+            stacklevel=2,
+        )
     if "maps" in wanted.views and (wanted.probe is not None or wanted.epochs):
         check_maps(runs, "mean" if wanted.probe is None else wanted.probe, wanted.epochs)
     if wanted.difference is not None:
