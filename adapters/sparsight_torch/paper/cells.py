@@ -142,8 +142,8 @@ _REDUCED = Protocol("small", training=4000, validation=2500, epochs=60, sgd_rate
 PRESETS = {
     "tiny": Preset(
         "one network for 3 epochs, seconds: what CI runs again",
-        Protocol("tiny", training=2000, validation=500, probes=200, epochs=3, sgd_rate=0.05),
-        (Cell("sr3Net", "s", "cifar-10"),),
+        Protocol("tiny", training=1000, validation=500, probes=200, epochs=3, sgd_rate=0.05),
+        (Cell("sr2Net", "s", "cifar-10"),),
     ),
     "smoke": Preset(
         "the six networks at size s, 2,000 images, 10 epochs: minutes",

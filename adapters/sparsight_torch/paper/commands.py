@@ -17,7 +17,9 @@ from .download import make_available
 from .execution import Execution
 from .experiments import Experiment
 from .formats import DATASETS
+from .report import collect, report, write_report
 from .running import run_all
+from .tables import Format, read_results, rendered, table2, table3
 
 __all__ = ["command"]
 
@@ -123,6 +125,58 @@ def download(
     for name in data_sets:
         folder = make_available(name, data_folder(data), _console(stderr=True))
         _console().print(f"{name}: {folder}", soft_wrap=True)
+
+
+_FormatOption = Annotated[str, typer.Option("--format", help="text, markdown or latex.")]
+
+
+@command.command("table2")
+def print_table2(
+    preset_name: _PresetOption = "full", runs: _RunsOption = None, form: _FormatOption = "text"
+) -> None:
+    """Print Table 2: ours beside the paper's, with the spread over seeds."""
+    chosen = preset(preset_name)
+    results = read_results(runs or default_runs(preset_name))
+    print(rendered(table2(chosen, results), _form(form)), end="")
+
+
+@command.command("table3")
+def print_table3(
+    preset_name: _PresetOption = "full", runs: _RunsOption = None, form: _FormatOption = "text"
+) -> None:
+    """Print Table 3: LeNet and AlexNet without and with regularisation."""
+    chosen = preset(preset_name)
+    results = read_results(runs or default_runs(preset_name))
+    print(rendered(table3(chosen, results), _form(form)), end="")
+
+
+@command.command()
+def results(
+    out: Annotated[Path, typer.Option(help="The page to write.")] = Path("docs/results.md"),
+    collected: Annotated[
+        Path, typer.Option(help="Result files, a folder a preset; those of --runs are added.")
+    ] = Path("docs/results"),
+    preset_name: _PresetOption = "small",
+    runs: _RunsOption = None,
+) -> None:
+    """Collect the results of runs, and generate the page that shows all that were collected."""
+    if runs is not None:
+        collect(runs, collected / preset(preset_name).protocol.name)
+    parts = [
+        (chosen, read_results(collected / name))
+        for name, chosen in PRESETS.items()
+        if (collected / name).is_dir()
+    ]
+    if not parts:
+        raise UsageError(f"{collected} holds no results; pass the --runs that made some")
+    write_report(report(parts, collected.as_posix()), out)
+    _console(stderr=True).print(f"{out} is written", soft_wrap=True)
+
+
+def _form(name: str) -> Format:
+    if name not in ("text", "markdown", "latex"):
+        raise UsageError(f"--format {name}: text, markdown or latex was wanted")
+    return name  # type: ignore[return-value]
 
 
 def default_runs(preset_name: str) -> Path:

@@ -1,0 +1,169 @@
+"""Tables and the page of results, from result files."""
+
+import copy
+import dataclasses
+import json
+import math
+
+import pytest
+
+from sparsight.cli import main
+from sparsight.errors import RunError
+from sparsight_torch.paper.cells import PRESETS, Choices
+from sparsight_torch.paper.report import layers_table, report
+from sparsight_torch.paper.tables import PAPER_TABLE2, read_results, rendered, table2, table3
+
+SMALL, FULL = PRESETS["small"], PRESETS["full"]
+
+
+def result_of(preset, cell, accuracy, fall=0.5, pattern=0.0):
+    epochs = preset.protocol.epochs
+    falling = [1.0] + [1.0 - fall] * epochs
+    return {
+        "cell": dataclasses.asdict(cell),
+        "protocol": dataclasses.asdict(preset.protocol),
+        "hardware": {"gpu": None, "processor": "a CPU", "threads": 1},
+        "versions": {"torch": "2"},
+        "best_accuracy": accuracy,
+        "onset": 17,
+        "seconds": 90.0,
+        "epochs": {
+            "accuracy/validation": [accuracy] * epochs,
+            "loss/validation": [None, *([2.0] * (epochs - 1))],
+        },
+        "layers": {
+            "conv4": {
+                "relative_entropy": falling,
+                "scale_free_entropy": [0.9] + [0.9 - pattern] * epochs,
+                "rms": [0.1] + [20.0] * epochs,
+                "dead_fraction": [None] * (epochs + 1),
+                "correlation_mean": [0.0] * (epochs + 1),
+            }
+        },
+    }
+
+
+def store(folder, *results):
+    for number, result in enumerate(results):
+        (folder / str(number)).mkdir(parents=True)
+        (folder / str(number) / "result.json").write_text(json.dumps(result))
+    return folder
+
+
+def seeds_of(preset, network, size):
+    return [cell for cell in preset.cells if (cell.network, cell.size) == (network, size)]
+
+
+def test_ours_stands_beside_the_papers_with_its_spread(tmp_path):
+    cells = seeds_of(SMALL, "sr2Net", "s")
+    stored = [result_of(SMALL, cell, 0.5 + 0.01 * cell.seed) for cell in cells]
+    table = table2(SMALL, read_results(store(tmp_path, *stored)))
+    rows = {row[0]: row[1:] for row in table.rows}
+    assert table.header == ("network", "c10 s", "paper", "c10 m", "paper")
+    assert rows["sr2Net"] == (".5100 ± .0100 (3 seeds)", "–", "not run", "–")
+    assert rows["vanillaNet"][0] == "not run"
+
+
+def test_the_papers_numbers(tmp_path):
+    table = table2(FULL, read_results(tmp_path))
+    assert len(PAPER_TABLE2) == 36
+    row = next(row for row in table.rows if row[0] == "sr3Net")
+    assert row[2::2] == (".3781", ".5219", ".5423", ".4079", ".8040", ".3052")
+    assert set(row[1::2]) == {"not run"}
+    assert table.header[7] == "c100 xxl Adam"
+    assert table3(FULL, read_results(tmp_path)).rows[1][2] == ".6987 -> .7509"
+
+
+def test_both_halves_of_a_pair(tmp_path):
+    cells = [c for c in FULL.cells if c.data == "cifar-10" and c.network.startswith("LeNet")]
+    stored = [result_of(FULL, cell, 0.6 + 0.05 * at) for at, cell in enumerate(cells)]
+    table = table3(FULL, read_results(store(tmp_path, stored[0])))
+    assert table.rows[0][1] == ".6000 -> not run"
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other/result.json").write_text(json.dumps(stored[1]))
+    assert table3(FULL, read_results(tmp_path)).rows[0][1] == ".6000 -> .6500"
+
+
+def test_results_of_other_choices_are_kept_apart(tmp_path):
+    cell = dataclasses.replace(SMALL.cells[0], choices=Choices(padding="valid"))
+    results = read_results(store(tmp_path, result_of(SMALL, cell, 0.9)))
+    assert table2(SMALL, results).rows[0][1] == "not run"
+    text = report([(SMALL, results)], "docs/results")
+    assert "| padding=valid | 0 | .9000 | 17 |" in text
+    assert "--choose padding=valid` | .9000" in text
+
+
+def test_protocols_do_not_mix(tmp_path):
+    other = result_of(SMALL, SMALL.cells[1], 0.5)
+    other["protocol"]["epochs"] = 3
+    store(tmp_path, result_of(SMALL, SMALL.cells[0], 0.5), other)
+    with pytest.raises(RunError, match="mixes results of 2 protocols"):
+        read_results(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("fall", "pattern", "reading"),
+    [(0.5, -0.05, "growth"), (0.5, 0.3, "pattern too"), (0.01, 0, "stays dense")],
+)
+def test_growth_is_told_from_sparsity(tmp_path, fall, pattern, reading):
+    stored = result_of(SMALL, SMALL.cells[0], 0.5, fall, pattern)
+    (row,) = layers_table(read_results(store(tmp_path, stored))).rows
+    assert row[:2] == ("cifar-10 vanillaNet-s", "conv4")
+    assert row[2] == f"1.00 → {1 - fall:.2f}".replace("0.", ".")
+    assert row[4] == ".10 → 20.00"
+    assert row[5] == "–"
+    assert row[-1] == reading
+
+
+def test_every_cell_is_listed_with_its_command(tmp_path):
+    stored = result_of(SMALL, SMALL.cells[0], 0.5)
+    text = report([(SMALL, read_results(store(tmp_path, stored)))], "docs/results")
+    commands = [line for line in text.splitlines() if line.startswith("| `sparsight paper run")]
+    assert len(commands) == len(SMALL.cells)
+    assert "--network vanillaNet --size s" in commands[0]
+    assert ".5000 | 1.5 min | a CPU, 1 thread(s), torch 2" in commands[0]
+    assert sum("not run" in line for line in commands) == len(SMALL.cells) - 1
+
+
+def test_the_forms(tmp_path):
+    table = table2(SMALL, read_results(tmp_path))
+    markdown = rendered(table, "markdown").splitlines()
+    assert markdown[2].startswith("| network | c10 s |")
+    assert markdown[3] == "|" + " --- |" * 5
+    latex = rendered(table, "latex")
+    assert r"vanillaNet & not run & -- & not run & -- \\" in latex
+    assert latex.count(r"\\") == 7
+    text = rendered(table, "text").splitlines()
+    assert len({line.find("paper") for line in text[1:2]}) == 1
+    assert text[2].startswith("vanillaNet  not run")
+
+
+def test_the_command_prints_and_generates(tmp_path, capfd):
+    runs = store(tmp_path / "runs", result_of(SMALL, SMALL.cells[0], 0.5))
+    (runs / "0").rename(runs / SMALL.cells[0].name)
+    assert main(["paper", "table2", "--preset", "small", "--runs", str(runs)]) == 0
+    assert "vanillaNet  .5000" in capfd.readouterr().out
+    page, collected = tmp_path / "results.md", tmp_path / "collected"
+    arguments = ["paper", "results", "--out", str(page), "--collected", str(collected)]
+    assert main(arguments) == 2
+    assert "holds no results" in capfd.readouterr().err
+    assert main([*arguments, "--runs", str(runs)]) == 0
+    assert (collected / "small" / f"{SMALL.cells[0].name}.json").exists()
+    first = page.read_text()
+    assert main(arguments) == 0
+    assert page.read_text() == first  # from what was collected, without the runs
+    assert main(["paper", "table2", "--format", "html"]) == 2
+    assert "text, markdown or latex" in capfd.readouterr().err
+
+
+def test_a_file_that_is_no_result(tmp_path):
+    (tmp_path / "x.json").write_text("{}")
+    with pytest.raises(RunError, match="no result of a cell"):
+        read_results(tmp_path)
+
+
+def test_values_that_are_no_numbers_do_not_spoil_a_mean(tmp_path):
+    stored = copy.deepcopy(result_of(SMALL, SMALL.cells[0], 0.5))
+    stored["layers"]["conv4"]["rms"][-1] = None
+    text = report([(SMALL, read_results(store(tmp_path, stored)))], "docs/results")
+    assert str(math.nan) not in text
