@@ -1,5 +1,12 @@
 """Sparsight for PyTorch: penalties on the sparsity of activations, and recording while training."""
 
+from sparsight.errors import MissingExtraError
+
+try:
+    import torch  # noqa: F401  # first, so that a missing one is said in a sentence
+except ImportError:
+    raise MissingExtraError("torch", "torch", "sparsight_torch") from None
+
 from .export import OnnxExporter
 from .functional import (
     decorrelation_penalty,

@@ -54,11 +54,12 @@ class UsageError(SparsightError):
     """A call in the wrong order, or options that contradict each other."""
 
 
-class MissingExtraError(SparsightError):
+class MissingExtraError(SparsightError, ImportError):
     """An optional dependency that is not installed."""
 
     def __init__(self, module: str, extra: str, purpose: str) -> None:
         super().__init__(f"{purpose} needs {module}: pip install 'sparsight[{extra}]'")
+        self.name = module
 
 
 def nearest(name: str, known: Iterable[str], limit: int = 12) -> str:

@@ -39,12 +39,13 @@ def extensions(arguments: Sequence[str]) -> Iterator[tuple[str, Command, str | N
 def _load(entry: EntryPoint) -> Command:
     try:
         command: Command = entry.load()
-    except SparsightError:
-        raise
-    except ModuleNotFoundError as error:
+    except (ModuleNotFoundError, MissingExtraError) as error:
+        # the extra that is named after the command brings all that it needs, at once
         raise MissingExtraError(
             error.name or "another package", _extra(entry), f"sparsight {entry.name}"
         ) from None
+    except SparsightError:
+        raise
     except (ImportError, AttributeError) as error:
         raise SparsightError(f"sparsight {entry.name} cannot be loaded: {error}") from None
     return command
