@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnx.inliner
 from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 from onnx import numpy_helper
@@ -241,9 +242,20 @@ def _parse(content: bytes, source: str, folder: Path | None) -> Model:
         raise ModelError(f"{source} is not an ONNX file, or it is cut short") from None
     if not proto.graph.node or not proto.opset_import:
         raise ModelError(f"{source} is not an ONNX model: it holds no operators")
+    if proto.functions:
+        proto, content = _inlined(proto, source)
     model = Model(proto, content, source, folder)
     _check(model)
     return model
+
+
+def _inlined(proto: onnx.ModelProto, source: str) -> tuple[onnx.ModelProto, bytes]:
+    """The model with its own functions written out, as ONNX Runtime runs it."""
+    try:
+        plain = onnx.inliner.inline_local_functions(proto)
+        return plain, plain.SerializeToString()
+    except Exception as error:  # of many types, from C++
+        raise ModelError(f"{source}: its functions cannot be written out: {error}") from None
 
 
 def _check(model: Model) -> None:

@@ -3,6 +3,7 @@ import onnx
 import pytest
 from tests.core import graphs
 
+import sparsight
 from sparsight.errors import ModelError, TargetError
 from sparsight.model import open_model
 from sparsight.names import layer_name, unique
@@ -205,3 +206,29 @@ def test_a_file_that_is_not_there(tmp_path):
         open_model(tmp_path / "nothing.onnx")
     with pytest.raises(ModelError, match="cannot read"):
         open_model(tmp_path)
+
+
+def test_layers_within_a_models_own_functions():
+    """A layer of a function is one where the function is called."""
+    imports = [onnx.helper.make_opsetid("", 18)]
+    function = onnx.helper.make_function(
+        "own",
+        "Dense",
+        ["v", "w"],
+        ["r"],
+        [node("MatMul", "v w", "m"), node("Relu", "m", "r")],
+        imports,
+    )
+    weights = {"a.weight": graphs.random((4, 4)), "b.weight": graphs.random((4, 4))}
+    nodes = [
+        node("Dense", "x a.weight", "h", domain="own"),
+        node("Dense", "h b.weight", "y", domain="own"),
+    ]
+    content = graphs.model(nodes, {"x": ["n", 4]}, ["y"], weights, domains=["own"])
+    proto = onnx.ModelProto.FromString(content)
+    proto.functions.append(function)
+    taps = find_taps(open_model(proto)).taps
+    assert [tap.name for tap in taps] == ["a", "b"]
+    assert all(tap.relu == tap.tensor for tap in taps)
+    (measured,) = sparsight.analyze(proto, graphs.random((3, 4)), device="cpu")
+    assert np.isfinite(measured.statistics["dead_fraction"])
