@@ -16,7 +16,9 @@ from .data import data_folder
 from .download import make_available
 from .execution import Execution
 from .experiments import Experiment
+from .figures import FIGURES, draw, save
 from .formats import DATASETS
+from .networks import WIDTHS
 from .report import collect, report, write_report
 from .running import run_all
 from .tables import Format, read_results, rendered, table2, table3
@@ -171,6 +173,34 @@ def results(
         raise UsageError(f"{collected} holds no results; pass the --runs that made some")
     write_report(report(parts, collected.as_posix()), out)
     _console(stderr=True).print(f"{out} is written", soft_wrap=True)
+
+
+def _figure_command(name: str) -> None:
+    """Register a figure as a command of its own: `sparsight paper figure3`."""
+
+    def figure(
+        preset_name: _PresetOption = "long" if name == "figure6" else "full",
+        runs: _RunsOption = None,
+        data_set: Annotated[str | None, typer.Option(help="The preset's first if not given.")] = (
+            None
+        ),
+        size: Annotated[str | None, typer.Option(help="The preset's last if not given.")] = None,
+        seed: Annotated[int, typer.Option()] = 0,
+        out: Annotated[Path | None, typer.Option(help="PDF, SVG or PNG.")] = None,
+    ) -> None:
+        cells = [cell for cell in preset(preset_name).cells if cell.size]
+        data = data_set or cells[0].data
+        folder = runs or default_runs(preset_name)
+        chosen = size or max((cell.size for cell in cells), key=list(WIDTHS).index)
+        target = out or Path(f"{name}.pdf")
+        save(draw(name, folder, data, chosen, seed), target)
+        _console(stderr=True).print(f"{target} is written", soft_wrap=True)
+
+    command.command(name, help=f"Draw {FIGURES[name].title.lower()} from event files.")(figure)
+
+
+for _name in FIGURES:
+    _figure_command(_name)
 
 
 def _form(name: str) -> Format:

@@ -1,0 +1,65 @@
+"""The paper's figures, from the event files of two short runs."""
+
+import numpy as np
+import pytest
+from PIL import Image
+from tests.paper.layouts import write_cifar_10
+
+from sparsight.cli import main
+from sparsight_torch.paper.cells import Cell, Protocol
+from sparsight_torch.paper.execution import Execution
+from sparsight_torch.paper.experiments import Experiment
+from sparsight_torch.paper.figures import FIGURES, draw
+
+pytest.importorskip("matplotlib", reason="matplotlib is not installed")
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    data = write_cifar_10(tmp_path_factory.mktemp("data"), batches=(80,), validation=20)
+    folder = tmp_path_factory.mktemp("runs")
+    protocol = Protocol("test", training=40, validation=20, probes=8, epochs=2)
+    for network, optimiser in (("vanillaNet", "sgd"), ("sr2Net", "sgd"), ("normNet", "adam")):
+        cell = Cell(network, "s", "cifar-10", optimiser)
+        Experiment(cell, protocol, folder, data, Execution()).run()
+    return folder
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_every_figure_is_drawn(name, runs, tmp_path):
+    out = tmp_path / "figure.png"
+    arguments = ["--preset", "smoke", "--runs", str(runs), "--size", "s", "--out", str(out)]
+    assert main(["paper", name, *arguments]) == 0
+    pixels = np.asarray(Image.open(out).convert("L"))
+    assert min(pixels.shape) > 300
+    assert (pixels < 128).any()
+
+
+def test_a_missing_run_is_said(runs):
+    figure = draw("figure3", runs, "cifar-10", "s", 0)
+    (axes,) = figure.axes
+    labels = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert labels[:2] == ["vanillaNet", "dropNet: not run"]
+    assert "sr2Net" in labels
+
+
+def test_the_curve_is_the_recorded_loss(runs):
+    from sparsight.reader import read_run
+
+    figure = draw("figure3", runs, "cifar-10", "s", 0)
+    recorded = read_run(runs / "cifar-10_vanillaNet-s_sgd_seed0").scalars["loss/validation"]
+    raw = figure.axes[0].lines[1]
+    assert list(raw.get_xdata()) == list(recorded)
+    assert list(raw.get_ydata()) == list(recorded.values())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["figure3", "--seed", "7"], "holds no run for figure3"),
+        (["figure3", "--out", "x.docx"], "a file that ends in one of"),
+    ],
+)
+def test_bad_input_gets_a_sentence(arguments, message, runs, capfd):
+    assert main(["paper", *arguments, "--preset", "smoke", "--runs", str(runs)]) == 2
+    assert message in capfd.readouterr().err
