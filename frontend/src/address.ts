@@ -85,8 +85,10 @@ const PREFIX = "p.sparsity.";
 /** Keeps fields and the address of the page (TensorBoard's, around our frame) in step. */
 export function keepInAddress(fields: Fields, ready: ReadonlySignal<boolean>): () => void {
   const page = outerWindow();
+  let known = ""; // our part of the address, as we last read or wrote it
   const read = (): void => {
     const found = readHash(page.location.hash, PREFIX);
+    known = partOf(page);
     batch(() => {
       for (const [name, { cell, start, decode }] of Object.entries(fields)) {
         const given = found.get(name);
@@ -98,12 +100,18 @@ export function keepInAddress(fields: Fields, ready: ReadonlySignal<boolean>): (
   read();
   page.addEventListener("hashchange", read);
   let timer = 0;
+  const save = (values: ReadonlyMap<string, string>): void => {
+    // Somebody else has just changed our part: the event that says so is on its way.
+    if (partOf(page) !== known) return;
+    write(page, values);
+    known = partOf(page);
+  };
   const stop = effect(() => {
     const values = encoded(fields);
     window.clearTimeout(timer);
     if (ready.value)
       timer = window.setTimeout(() => {
-        write(page, values);
+        save(values);
       }, 150);
   });
   return () => {
@@ -121,6 +129,10 @@ function encoded(fields: Fields): Map<string, string> {
     if (text !== null) values.set(name, text);
   }
   return values;
+}
+
+function partOf(page: Window): string {
+  return JSON.stringify([...readHash(page.location.hash, PREFIX)].sort());
 }
 
 // Replaced, not pushed: moving the cursor is no page to go back to.
