@@ -146,6 +146,23 @@ def test_a_damaged_checkpoint_is_named(data, tmp_path, capfd):
     assert "remove it to begin anew" in capfd.readouterr().err
 
 
+@pytest.mark.filterwarnings("ignore:cannot write to:UserWarning")  # the recorder's own
+def test_a_folder_that_cannot_be_written(data, tmp_path, capfd):
+    (tmp_path / "runs").write_text("a file")
+    arguments = ["--preset", "tiny", "--data", data, "--runs", tmp_path / "runs", *SMALL]
+    assert run(*arguments) == 2
+    assert "cannot write" in capfd.readouterr().err
+
+
+def test_help_shows_the_sub_commands(capfd):
+    assert main(["--help"]) == 0
+    assert "Reproduce the paper's networks" in capfd.readouterr().out
+    assert main(["paper", "--help"]) == 0
+    printed = capfd.readouterr().out
+    for name in ("run", "table2", "figure1", "results"):
+        assert f" {name} " in printed
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -4,12 +4,15 @@ import copy
 import dataclasses
 import json
 import math
+from pathlib import Path
 
 import pytest
 
 from sparsight.cli import main
 from sparsight.errors import RunError
 from sparsight_torch.paper.cells import PRESETS, Choices
+from sparsight_torch.paper.commands import command
+from sparsight_torch.paper.figures import FIGURES
 from sparsight_torch.paper.report import layers_table, report
 from sparsight_torch.paper.tables import PAPER_TABLE2, read_results, rendered, table2, table3
 
@@ -167,3 +170,12 @@ def test_values_that_are_no_numbers_do_not_spoil_a_mean(tmp_path):
     stored["layers"]["conv4"]["rms"][-1] = None
     text = report([(SMALL, read_results(store(tmp_path, stored)))], "docs/results")
     assert str(math.nan) not in text
+
+
+def test_the_documentation_names_every_command_preset_and_choice():
+    text = (Path(__file__).parents[2] / "docs/paper.md").read_text("utf-8")
+    names = [info.name or info.callback.__name__ for info in command.registered_commands]
+    choices = [field.name.strip("_") for field in dataclasses.fields(Choices)]
+    for name in (*names, *PRESETS, *choices):
+        assert f"`{name}`" in text, name
+    assert len(names) == 6 + len(FIGURES)

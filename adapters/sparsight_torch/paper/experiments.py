@@ -135,11 +135,15 @@ class Experiment:
     def _save(self, state: dict[str, Any]) -> None:
         path = self.folder / "checkpoint.pt"
         unfinished = path.with_name("checkpoint.pt.unfinished")
-        with open(unfinished, "wb") as file:
-            torch.save({**self.identity(), **state}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(unfinished, path)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with open(unfinished, "wb") as file:
+                torch.save({**self.identity(), **state}, file)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(unfinished, path)
+        except (OSError, RuntimeError) as error:  # PyTorch's own for a full disk
+            raise RunError(f"cannot write {path}: {error}") from None
 
     def _check(self, found: dict[str, Any], path: Path) -> None:
         ours = json.loads(json.dumps(self.identity()))
