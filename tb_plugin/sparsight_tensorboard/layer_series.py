@@ -145,7 +145,9 @@ def _wanted(
         return tuple(names)
     if probe not in names:
         there = ", ".join(map(str, names))
-        raise NotRecorded(f"no maps of probe {probe} are recorded for layer {layer!r}: {there} are")
+        raise NotRecorded(
+            f"no maps of probe {probe} are recorded for layer {layer!r}; there are those of {there}"
+        )
     return (probe,)
 
 
