@@ -146,12 +146,24 @@ def test_a_damaged_checkpoint_is_named(data, tmp_path, capfd):
     assert "remove it to begin anew" in capfd.readouterr().err
 
 
-@pytest.mark.filterwarnings("ignore:cannot write to:UserWarning")  # the recorder's own
 def test_a_folder_that_cannot_be_written(data, tmp_path, capfd):
     (tmp_path / "runs").write_text("a file")
     arguments = ["--preset", "tiny", "--data", data, "--runs", tmp_path / "runs", *SMALL]
     assert run(*arguments) == 2
     assert "cannot write" in capfd.readouterr().err
+
+
+def test_two_processes_do_not_run_one_cell(data, tmp_path, capfd):
+    import fcntl
+
+    folder = tmp_path / "cifar-10_sr2Net-s_sgd_seed0"
+    folder.mkdir()
+    arguments = ["--preset", "tiny", "--data", data, "--runs", tmp_path, *SMALL]
+    with open(folder / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert run(*arguments, "--epochs", "1") == 2
+    assert "is being run by another process" in capfd.readouterr().err
+    assert run(*arguments, "--epochs", "1") == 0
 
 
 def test_help_shows_the_sub_commands(capfd):

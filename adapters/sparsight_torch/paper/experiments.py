@@ -12,7 +12,8 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -79,9 +80,16 @@ class Experiment:
         return 0 if state is None else _length(state["history"])
 
     def run(self, report: Report = lambda epoch, scalars: None) -> dict[str, Any]:
-        """Train to the end, from the last checkpoint where there is one; the result."""
+        """Train to the end, from the last checkpoint where there is one; the result.
+
+        Raises UsageError where another process runs the same cell in the same folder.
+        """
         if self.is_finished():
             return read_result(self.result_path)
+        with _alone(self.folder):
+            return self._run(report)
+
+    def _run(self, report: Report) -> dict[str, Any]:
         self.execution.prepare()
         data = load_data(
             self.cell.data,
@@ -175,6 +183,27 @@ class Experiment:
             "epochs": history["epochs"],
             "layers": history["layers"],
         }
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Two processes in one folder would overwrite each other's checkpoints."""
+    try:
+        import fcntl
+    except ImportError:  # Windows has no such lock
+        yield
+        return
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = open(folder / "lock", "w")  # noqa: SIM115  # held to the end of the run
+    except OSError as error:
+        raise RunError(f"cannot write to {folder}: {error.strerror or error}") from None
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UsageError(f"{folder} is being run by another process; wait for it") from None
+        yield
 
 
 def read_result(path: Path) -> dict[str, Any]:
