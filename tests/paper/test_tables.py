@@ -179,3 +179,13 @@ def test_the_documentation_names_every_command_preset_and_choice():
     for name in (*names, *PRESETS, *choices):
         assert f"`{name}`" in text, name
     assert len(names) == 6 + len(FIGURES)
+
+
+def test_the_page_of_results_is_what_the_result_files_give(tmp_path):
+    """So that no number on it can be typed."""
+    docs = Path(__file__).parents[2] / "docs"
+    page = tmp_path / "results.md"
+    arguments = ["--out", str(page), "--collected", str(docs / "results")]
+    assert main(["paper", "results", *arguments]) == 0
+    generated = page.read_text("utf-8").replace(str(docs / "results"), "docs/results")
+    assert generated == (docs / "results.md").read_text("utf-8")

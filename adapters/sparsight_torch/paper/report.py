@@ -10,6 +10,8 @@ from typing import Any
 from sparsight.errors import RunError
 
 from .cells import Cell, Choices, Preset
+from .classics import CLASSICS
+from .networks import NETWORKS, WIDTHS
 from .tables import NOT_RUN, Results, Table, rendered, spread, table2, table3
 
 __all__ = ["collect", "report", "write_report"]
@@ -28,7 +30,7 @@ _READING = """\
 Before training → median of the last 10 epochs, mean over the seeds run, on the probes. The entropy
 of a softmax falls when activations merely grow: only where the *scale-free* entropy (each RFAV
 divided by its own RMS) falls too has the pattern grown sparse. "Growth" says that the relative
-entropy fell by more than .05 while the scale-free entropy fell by less than a fifth of that.
+entropy fell by more than .05 while the scale-free entropy fell by less than .02 or a fifth of that.
 """
 
 
@@ -143,9 +145,16 @@ def _run(cell: Cell) -> str:
 def _groups(results: Iterable[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
     """Results that differ in the seed only."""
     groups: dict[str, list[dict[str, Any]]] = {}
-    for result in sorted(results, key=lambda r: (r["cell"]["size"], r["cell"]["seed"])):
+    for result in sorted(results, key=_place):
         groups.setdefault(_run(_cell(result)), []).append(result)
     return groups
+
+
+def _place(result: Mapping[str, Any]) -> tuple[int, int, int]:
+    """In the order of the paper's tables."""
+    cell = result["cell"]
+    networks, sizes = [*NETWORKS, *CLASSICS], ["", *WIDTHS]
+    return sizes.index(cell["size"]), networks.index(cell["network"]), cell["seed"]
 
 
 Move = tuple[float, float] | None
@@ -171,7 +180,7 @@ def _reading(moves: Mapping[str, Move]) -> str:
     fall, pattern = entropy[0] - entropy[1], scale_free[0] - scale_free[1]
     if fall <= 0.05:
         return "stays dense" if entropy[1] > 0.9 else "does not fall"
-    return "growth" if pattern < 0.2 * fall else "pattern too"
+    return "growth" if pattern < max(0.02, 0.2 * fall) else "pattern too"
 
 
 def _end(curve: Sequence[float | None]) -> float:
@@ -187,7 +196,7 @@ def _mean(values: Iterable[float]) -> str:
 
 
 def _two(value: float, digits: int = 2) -> str:
-    text = f"{value:.{digits}f}"
+    text = f"{round(value, digits) + 0:.{digits}f}"  # + 0: no -.00
     return text.replace("0.", ".", 1) if abs(value) < 1 and not text.startswith("1") else text
 
 
