@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Annotated
 
 import numpy as np
+import torch
 import typer
 from rich.console import Console
 
@@ -42,6 +43,7 @@ def command(
     port: Annotated[int, typer.Option(help="Port of TensorBoard; 0 for any.")] = 6006,
 ) -> None:
     """Train two networks, see one overfit, layer by layer, and the other not."""
+    torch.set_num_threads(1)  # networks this small are slower on more
     digits = load_digits()
     _clear(logdir)
     runs = {}
