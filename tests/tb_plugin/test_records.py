@@ -167,7 +167,7 @@ def test_all_probes_or_one() -> None:
         one = layer_series.maps("a", series, probe=probe)
         assert one.probes == (probe,)
         np.testing.assert_array_equal(one.codes[:, 0], everything.codes[:, at])
-    with pytest.raises(NotRecorded, match=r"probe 5 .* 4, 7, mean are"):
+    with pytest.raises(NotRecorded, match=r"probe 5 .* there are those of 4, 7, mean"):
         layer_series.maps("a", series, probe=5)
 
 
