@@ -124,9 +124,11 @@ def _plain_gradient(activations: Tensor, gradient: Tensor, axis: int) -> Tensor:
 
 
 def plain_entropy(values: Tensor, axis: int) -> Tensor:
+    """H by operations that autograd and compilers can follow."""
     logarithms = values.log_softmax(axis)
     return -(logarithms.exp() * logarithms).sum(axis)
 
 
 def widened(values: Tensor) -> Tensor:
+    """The values in float32, or in float64 where they are."""
     return values if values.dtype == torch.float64 else values.float()

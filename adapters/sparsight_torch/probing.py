@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fnmatch
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -23,7 +22,7 @@ from .distributed import batches, gather
 from .functional import rfav_entropy, rfav_statistics
 from .probe_set import Probes, ProbeSet
 from .relu import ReluTrace
-from .targets import channel_axis, filters, measurable_layers, unwrapped
+from .targets import channel_axis, filters, matches, measurable_layers, unwrapped
 
 __all__ = ["Statistics", "evaluating", "measure"]
 
@@ -200,7 +199,7 @@ def _chosen(layers: dict[str, nn.Module], wanted: Sequence[str] | None) -> dict[
         return layers
     chosen: dict[str, nn.Module] = {}
     for entry in wanted:
-        names = [name for name in layers if name == entry or fnmatch.fnmatchcase(name, entry)]
+        names = list(matches(layers, entry))
         if not names:
             raise TargetError(f"the network has no layer {entry!r}; {nearest(entry, layers)}")
         chosen.update({name: layers[name] for name in names})

@@ -109,7 +109,7 @@ def select_targets(
         raise TargetError(f"no target is given; there are: {', '.join(layers) or 'no layers'}")
     chosen: dict[str, Strength] = {}
     for entry, strength in selection.items():
-        names = list(_matches(layers, entry))
+        names = list(matches(layers, entry))
         if not names:
             raise TargetError(_no_match(unwrapped(model), layers, entry))
         if not callable(strength) and not isinstance(strength, int | float | torch.Tensor):
@@ -122,7 +122,8 @@ def _named_modules(model: nn.Module) -> dict[str, nn.Module]:
     return {name or "model": module for name, module in unwrapped(model).named_modules()}
 
 
-def _matches(layers: Mapping[str, nn.Module], entry: str | type[nn.Module]) -> Iterator[str]:
+def matches(layers: Mapping[str, nn.Module], entry: str | type[nn.Module]) -> Iterator[str]:
+    """Names of the layers that an entry fits: a name, a glob or a module type."""
     for name, module in layers.items():
         if isinstance(entry, str):
             if name == entry or fnmatch.fnmatchcase(name, entry):
