@@ -23,7 +23,10 @@ Precision = Literal["float32", "tf32", "bf16"]
 
 @dataclass(frozen=True)
 class Execution:
-    """How to run; `prepare` sets the process up for it. On CUDA networks are channels-last."""
+    """How to run; `prepare` sets the process up for it.
+
+    Networks are channels-last: the faster layout on CUDA and on CPUs (benchmarks/paper.py).
+    """
 
     device: str = "cpu"
     threads: int | None = None
@@ -59,14 +62,12 @@ class Execution:
             torch.backends.cudnn.allow_tf32 = self.precision == "tf32"
 
     def placed(self, model: nn.Module) -> nn.Module:
-        """The model on the device, laid out as is fastest there."""
-        if not self.cuda:
-            return model
+        """The model on the device, channels-last."""
         return model.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
     def arranged(self, images: Tensor) -> Tensor:
         """A batch laid out as the model is."""
-        return images.contiguous(memory_format=torch.channels_last) if self.cuda else images
+        return images.contiguous(memory_format=torch.channels_last)
 
     def compiled(self, model: nn.Module) -> Callable[[Tensor], Tensor]:
         """What a training step calls."""
