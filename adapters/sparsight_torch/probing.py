@@ -199,7 +199,7 @@ def _chosen(layers: dict[str, nn.Module], wanted: Sequence[str] | None) -> dict[
         return layers
     chosen: dict[str, nn.Module] = {}
     for entry in wanted:
-        names = list(matches(layers, entry))
+        names = matches(layers, entry)
         if not names:
             raise TargetError(f"the network has no layer {entry!r}; {nearest(entry, layers)}")
         chosen.update({name: layers[name] for name in names})

@@ -7,13 +7,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from torch import nn
 
 from sparsight.correlation import Centre
 from sparsight.errors import RunError, UsageError
 from sparsight.measurement import LayerMeasurement
-from sparsight.probes import shown_probes
+from sparsight.probes import shown_positions, shown_probes
 from sparsight.writer import RunWriter
 
 from .distributed import rank
@@ -71,7 +70,7 @@ class Recorder:
         self._probes = probes
         probe_set = ProbeSet.of(probes)
         arrays = [tensor.numpy(force=True) for tensor in probe_set.tensors]
-        self._shown = shown_probes(arrays, _indices(len(probe_set), shown))
+        self._shown = shown_probes(arrays, shown_positions(shown, len(probe_set)))
         self._options: dict[str, Any] = {
             "layers": layers,
             "statistics": statistics,
@@ -140,12 +139,3 @@ class Recorder:
 
 def _checkpoint_name(epoch: int) -> str:
     return f"epoch_{epoch:04d}.onnx" if epoch >= 0 else f"epoch_{epoch}.onnx"
-
-
-def _indices(count: int, shown: int | Sequence[int]) -> list[int]:
-    if not isinstance(shown, int):
-        return list(shown)
-    if shown < 0:
-        raise UsageError(f"shown={shown}: a number of probes, or their positions, was wanted")
-    number = min(shown, count)
-    return sorted({int(at) for at in np.linspace(0, count - 1, number).round()}) if number else []

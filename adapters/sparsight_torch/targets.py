@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import fnmatch
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias, cast
@@ -15,6 +14,7 @@ from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 from torch.nn.parameter import is_lazy
 
 from sparsight.errors import TargetError, UsageError, nearest
+from sparsight.globs import fitting
 
 __all__ = ["Schedule", "Selection", "Strength", "Target", "measurable_layers", "select_targets"]
 
@@ -109,7 +109,7 @@ def select_targets(
         raise TargetError(f"no target is given; there are: {', '.join(layers) or 'no layers'}")
     chosen: dict[str, Strength] = {}
     for entry, strength in selection.items():
-        names = list(matches(layers, entry))
+        names = matches(layers, entry)
         if not names:
             raise TargetError(_no_match(unwrapped(model), layers, entry))
         if not callable(strength) and not isinstance(strength, int | float | torch.Tensor):
@@ -122,14 +122,13 @@ def _named_modules(model: nn.Module) -> dict[str, nn.Module]:
     return {name or "model": module for name, module in unwrapped(model).named_modules()}
 
 
-def matches(layers: Mapping[str, nn.Module], entry: str | type[nn.Module]) -> Iterator[str]:
+def matches(layers: Mapping[str, nn.Module], entry: object) -> list[str]:
     """Names of the layers that an entry fits: a name, a glob or a module type."""
-    for name, module in layers.items():
-        if isinstance(entry, str):
-            if name == entry or fnmatch.fnmatchcase(name, entry):
-                yield name
-        elif isinstance(entry, type) and isinstance(module, entry):
-            yield name
+    if isinstance(entry, str):
+        return fitting(layers, entry)
+    if not isinstance(entry, type):
+        return []
+    return [name for name, module in layers.items() if isinstance(module, entry)]
 
 
 def _no_match(

@@ -17,7 +17,7 @@ from .evaluation import Evaluation
 from .instrument import Instrumented, instrument
 from .measurement import BatchStatistics, LayerAccumulator
 from .model import Model, open_model, sides
-from .probes import InputSpec, ProbeSet, load_probes, match_probes
+from .probes import InputSpec, ProbeSet, load_probes, match_probes, shown_positions
 from .results import Measurements
 from .schema import COLUMNS, LayerInfo
 from .session import Batch, TapSession
@@ -43,7 +43,7 @@ class Settings:
     """Samples at once; larger batches cost more a sample."""
     device: str = "auto"
     shown: int | Sequence[int] = 8
-    """How many probes, or which, have their entropy maps kept."""
+    """How many probes, spread over the set, or which, have their entropy maps kept."""
     centre: Centre = "own"
     """Centre of filter correlations."""
     mask: str | None = None
@@ -72,12 +72,6 @@ class Settings:
                 raise UsageError(f"no statistic is called {name!r}; {nearest(name, known)}")
         return frozenset(chosen - {"entropy"})
 
-    def shown_indices(self, count: int) -> tuple[int, ...]:
-        """The positions of the shown probes among `count`."""
-        if isinstance(self.shown, int):
-            return tuple(range(min(max(self.shown, 0), count)))
-        return tuple(sorted({int(index) for index in self.shown}))
-
 
 def analyze(
     model: str | Path | bytes | onnx.ModelProto | Model,
@@ -95,10 +89,11 @@ def analyze(
     """Measure the layers of an exported ONNX model on a probe set, in graph order.
 
     `layers` holds names or globs; without it all layers are measured but the output layers.
-    `statistics` is "entropy", "all", or names of `schema.COLUMNS`. `shown` is how many probes, or
-    which, have their entropy maps kept. `mask` names an input, [N, L], that is 0 at padded
-    positions, which are left out. `progress` is called with the number of samples after each
-    batch. Raises a SparsightError, with a sentence, for a model, probes or options that do not fit.
+    `statistics` is "entropy", "all", or names of `schema.COLUMNS`. `shown` is how many probes,
+    spread over the set, or which, have their entropy maps kept. `mask` names an input, [N, L],
+    that is 0 at padded positions, which are left out. `progress` is called with the number of
+    samples after each batch. Raises a SparsightError, with a sentence, for a model, probes or
+    options that do not fit.
     """
     settings = Settings(layers, statistics, batch_size, device, shown, centre, mask)
     return measure(model, probes, settings, progress)
@@ -117,7 +112,7 @@ def measure(
     taps = measurable(model, settings.layers).taps
     samples = match_model(model, probes)
     _check_mask(settings.mask, samples)
-    keep = settings.shown_indices(len(samples))
+    keep = shown_positions(settings.shown, len(samples))
     instrumented = instrument(model, taps, wanted)
     session = TapSession(
         instrumented, taps, settings.device, folder=model.folder, source=model.source

@@ -13,10 +13,17 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import ProbeError
+from .errors import ProbeError, UsageError
 from .schema import ShownProbes, probe_digest
 
-__all__ = ["InputSpec", "ProbeSet", "load_probes", "match_probes", "shown_probes"]
+__all__ = [
+    "InputSpec",
+    "ProbeSet",
+    "load_probes",
+    "match_probes",
+    "shown_positions",
+    "shown_probes",
+]
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -169,6 +176,19 @@ def _sentence(spec: InputSpec, array: NDArray[Any], misfit: str) -> str:
         f"input {spec.name!r} wants {spec}; the probes are {array.dtype} {list(array.shape)}: "
         f"{misfit}"
     )
+
+
+def shown_positions(shown: int | Sequence[int], count: int) -> tuple[int, ...]:
+    """Which of `count` probes have their maps kept: so many, spread over the set, or those named.
+
+    Spread, since probe sets are often sorted by class. Raises UsageError for a negative number.
+    """
+    if not isinstance(shown, int):
+        return tuple(sorted({int(position) for position in shown}))
+    if shown < 0:
+        raise UsageError(f"{shown} probes were to be shown; 0 is the least")
+    spread = np.linspace(0, count - 1, min(shown, count)).round()
+    return tuple(int(position) for position in spread)
 
 
 def shown_probes(arrays: Sequence[NDArray[Any]], indices: Sequence[int]) -> ShownProbes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fnmatch
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto
 
 from .errors import ModelError, TargetError, nearest
+from .globs import fitting
 from .linear_outputs import (
     LinearOutput,
     batch_norm_folded,
@@ -127,9 +127,9 @@ def filters(model: Model, tap: Tap) -> NDArray[Any] | None:
 
 def _matching(found: Taps, entry: str) -> list[str]:
     names = [tap.name for tap in found.taps]
-    fitting = [name for name in names if name == entry or fnmatch.fnmatchcase(name, entry)]
-    if fitting:
-        return fitting
+    fits = fitting(names, entry)
+    if fits:
+        return fits
     for left in found.left_out:
         if left.name == entry:
             raise TargetError(f"layer {entry!r} cannot be measured: {left.reason}")

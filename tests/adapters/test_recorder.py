@@ -110,7 +110,7 @@ def test_a_full_disk_does_not_end_training(net, probes):
         ({}, "give one"),
         ({"logdir": "a", "writer": object()}, "give one"),
         ({"logdir": "a", "every": 0}, "at least 1"),
-        ({"logdir": "a", "shown": -1}, "a number of probes"),
+        ({"logdir": "a", "shown": -1}, "0 is the least"),
     ],
 )
 def test_wrong_options_get_a_sentence(net, probes, options, message):

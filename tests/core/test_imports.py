@@ -20,6 +20,7 @@ CORE, TORCH, PLUGIN = (
 # A module imports only what stands before it, and of what others made only what stands beside it.
 ORDER = {
     "errors": set(),
+    "globs": set(),
     "schema": {"numpy"},
     "entropy": {"numpy"},
     "correlation": {"numpy"},
@@ -51,6 +52,7 @@ ORDER = {
 OF_CORE = {
     TORCH: {
         "errors",
+        "globs",
         "correlation",
         "measurement",
         "schema",

@@ -6,10 +6,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 from sparsight.errors import ProbeError
-from sparsight.probes import InputSpec, load_probes, match_probes, shown_probes
+from sparsight.probes import InputSpec, load_probes, match_probes, shown_positions, shown_probes
 from sparsight.schema import ShownProbes, probe_digest
 
 
@@ -23,6 +25,17 @@ def grey(shape: tuple[int, ...]) -> np.ndarray:
     values = np.random.default_rng(0).integers(1, 255, shape)
     values.flat[0], values.flat[-1] = 0, 255
     return values
+
+
+@given(st.integers(0, 40), st.integers(1, 30))
+def test_shown_probes_are_spread_over_the_set(shown: int, count: int) -> None:
+    positions = shown_positions(shown, count)
+    assert len(positions) == min(shown, count)
+    assert list(positions) == sorted(set(positions))
+    if min(shown, count) > 1:
+        assert (positions[0], positions[-1]) == (0, count - 1)
+    gaps = np.diff(positions)
+    assert not gaps.size or gaps.max() - gaps.min() <= 1
 
 
 # -- what is shown --------------------------------------------------------------------------------

@@ -48,7 +48,11 @@ def analyze(
     seed: Annotated[int, typer.Option(help="Of that choice.", rich_help_panel=_PROBES)] = 0,
     shown_probes: Annotated[
         int,
-        typer.Option(min=0, help="Samples whose entropy maps are kept.", rich_help_panel=_PROBES),
+        typer.Option(
+            min=0,
+            help="Samples, spread over the set, with entropy maps.",
+            rich_help_panel=_PROBES,
+        ),
     ] = 8,
     mask: Annotated[
         str | None,

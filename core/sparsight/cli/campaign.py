@@ -15,7 +15,7 @@ from ..errors import ModelError, ProbeError, UsageError
 from ..evaluation import Evaluation
 from ..model import open_model
 from ..probe_sources import Arrays, PictureOptions, choose, out_of_range, read_probes
-from ..probes import ProbeSet, load_probes, shown_probes
+from ..probes import ProbeSet, load_probes, shown_positions, shown_probes
 from ..recording import CheckpointRecorder, Measured
 from ..results import Measurements, check_table_path, write_table
 from .output import console, number, plain, print_table, progress, remark
@@ -63,7 +63,7 @@ class Campaign:
         with contextlib.ExitStack() as stack:
             self._recorder: CheckpointRecorder | None = None
             if self.logdir is not None:
-                shown = self.settings.shown_indices(len(self._samples))
+                shown = shown_positions(self.settings.shown, len(self._samples))
                 pictures = shown_probes(self._samples.samples, shown)
                 self._recorder = stack.enter_context(CheckpointRecorder(self.logdir, pictures))
             self._measure_all(self._ready)

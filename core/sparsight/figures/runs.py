@@ -6,7 +6,6 @@ import os
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 
 from ..errors import RunError, TargetError, nearest
 from ..events import is_event_file
+from ..globs import fitting
 from ..onset import (
     Onset,
     curve_names,
@@ -126,10 +126,10 @@ def _matching(names: Iterable[str], globs: Sequence[str]) -> list[str]:
     known = list(names)
     found: set[str] = set(() if globs else known)
     for glob in globs:
-        matches = {name for name in known if name == glob or fnmatchcase(name, glob)}
+        matches = fitting(known, glob)
         if not matches:
             raise KeyError(glob)
-        found |= matches
+        found.update(matches)
     return [name for name in known if name in found]
 
 
