@@ -1,5 +1,6 @@
 """Cells as they are run: killed and resumed, finished once, several at a time, stored."""
 
+import dataclasses
 import json
 import signal
 import subprocess
@@ -15,6 +16,7 @@ from sparsight.cli import main
 from sparsight.errors import UsageError
 from sparsight.reader import read_run
 from sparsight_torch.paper.cells import PRESETS, Cell, Choices, Protocol
+from sparsight_torch.paper.commands import default_runs, select
 from sparsight_torch.paper.execution import Execution
 from sparsight_torch.paper.experiments import Experiment, read_result
 
@@ -264,3 +266,24 @@ def test_the_stored_cell_comes_out_again(tmp_path_factory, tmp_path):
             assert again["layers"][layer][name] == wanted, (layer, name)
     losses = stored["epochs"]["loss/training"]
     assert losses[0] > losses[1] > losses[2] * 1.002  # further apart than what is let through
+
+
+def test_presets_of_one_protocol_share_their_cells():
+    """So that a default cell of `choices` is the one of `small`, and trained once."""
+    small, choices, adam = (PRESETS[name] for name in ("small", "choices", "adam"))
+    assert small.protocol == choices.protocol == adam.protocol
+    assert default_runs("choices") == default_runs("adam") == default_runs("small")
+    default = {cell for cell in choices.cells if not cell.choices.changed()}
+    assert default < set(small.cells)
+    varied = [cell for cell in choices.cells if cell.choices.changed()]
+    assert all(len(cell.choices.changed()) == 1 for cell in varied)
+    assert all(dataclasses.replace(cell, choices=Choices()) in default for cell in varied)
+    touched = {name for cell in varied for name in cell.choices.changed()}
+    assert touched == {field.name for field in dataclasses.fields(Choices)}
+
+
+def test_choices_and_seeds_replace_the_presets():
+    chosen = select(PRESETS["choices"], {"network": ["sr2Net"]}, choices=Choices(padding="valid"))
+    assert [cell.name for cell in chosen] == ["cifar-10_sr2Net-s_sgd_padding-valid_seed0"]
+    chosen = select(PRESETS["small"], {"network": ["sr2Net"], "size": ["s"]}, [1, 7])
+    assert [cell.seed for cell in chosen] == [1, 7]

@@ -92,7 +92,10 @@ class Cell:
 
 @dataclass(frozen=True)
 class Preset:
-    """Cells and the protocol they share."""
+    """Cells and the protocol they share.
+
+    Presets of one protocol share a folder, so that a cell which stands in several is run once.
+    """
 
     summary: str
     protocol: Protocol
@@ -137,6 +140,35 @@ def _small() -> tuple[Cell, ...]:
     return (*s[:6], *_six("cifar-10", "m"), *s[6:])
 
 
+_VARIED: dict[str, tuple[dict[str, Any], ...]] = {
+    "vanillaNet": ({"padding": "valid"}, {"initialisation": "torch"}),
+    "sr2Net": (
+        {"reduction": "mean"},
+        {"entropy_at": "activation"},
+        {"padding": "valid"},
+        {"initialisation": "torch"},
+        {"lambda_": 1e-4},
+        {"lambda_": 3e-3},
+        {"lambda_": 1e-2},
+    ),
+    "sr3Net": ({"centre": "filters"}, {"form": "squared"}, {"form": "positive"}, {"kappa": 0.1}),
+    "dropNet": ({"placement": "convolution"},),
+    "normNet": ({"placement": "convolution"},),
+}
+"""Other choices than the defaults, one at a time, by a network that they change."""
+
+
+def _choices() -> tuple[Cell, ...]:
+    """The networks of `_VARIED` with the default choices, then with each other one alone."""
+    default = [Cell(network, "s", "cifar-10") for network in _VARIED]
+    varied = [
+        dataclasses.replace(cell, choices=Choices(**change))
+        for cell in default
+        for change in _VARIED[cell.network]
+    ]
+    return (*default, *varied)
+
+
 _REDUCED = Protocol("small", training=4000, validation=2500, epochs=60, sgd_rate=0.05)
 
 PRESETS = {
@@ -154,6 +186,19 @@ PRESETS = {
         "the six networks at s (3 seeds) and m, 4,000 images of CIFAR-10, 60 epochs: hours",
         _REDUCED,
         _small(),
+    ),
+    "choices": Preset(
+        "what the paper leaves open, each choice varied alone at size s, as in small: hours",
+        _REDUCED,
+        _choices(),
+    ),
+    "adam": Preset(
+        "four networks at size s with Adam, as in small: half an hour",
+        _REDUCED,
+        tuple(
+            Cell(network, "s", "cifar-10", "adam")
+            for network in ("vanillaNet", "normNet", "sr2Net", "sr3Net")
+        ),
     ),
     "full": Preset("Tables 2 and 3 in full: for accelerators", Protocol("full"), _full()),
     "long": Preset(

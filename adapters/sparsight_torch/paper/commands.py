@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -85,12 +86,12 @@ def run(
 ) -> None:
     """Train the cells of a preset that are not finished; killed runs go on where they were."""
     chosen = preset(preset_name)
-    selected = select(chosen, network, size, data_set, optimiser, seed)
+    only = {"network": network, "size": size, "data": data_set, "optimiser": optimiser}
+    selected = select(chosen, only, seed, choices_of(choose) if choose else None)
     if index is not None:
         if not 0 <= index < len(selected):
             raise UsageError(f"--index {index}: there are {len(selected)} cells, counted from 0")
         selected = [selected[index]]
-    choices = choices_of(choose or [])
     overrides: dict[str, Any] = {
         "epochs": epochs,
         "training": training_images,
@@ -102,13 +103,7 @@ def run(
     )
     execution = Execution(device, threads, precision, compile)  # type: ignore[arg-type]
     experiments = [
-        Experiment(
-            dataclasses.replace(cell, choices=choices),
-            protocol,
-            runs or default_runs(preset_name),
-            data_folder(data),
-            execution,
-        )
+        Experiment(cell, protocol, runs or default_runs(preset_name), data_folder(data), execution)
         for cell in selected
     ]
     console = _console(stderr=True)
@@ -210,40 +205,35 @@ def _form(name: str) -> Format:
 
 
 def default_runs(preset_name: str) -> Path:
-    """Where a preset's runs go if nothing else is said."""
-    return Path("runs/paper") / preset_name
+    """Where a preset's runs go if nothing else is said: presets of one protocol share a folder."""
+    return Path("runs/paper") / preset(preset_name).protocol.name
 
 
 def select(
     chosen: Preset,
-    networks: list[str] | None,
-    sizes: list[str] | None,
-    data_sets: list[str] | None,
-    optimisers: list[str] | None,
-    seeds: list[int] | None,
+    only: Mapping[str, Sequence[str] | None],
+    seeds: Sequence[int] | None = None,
+    choices: Choices | None = None,
 ) -> list[Cell]:
-    """The cells of a preset that fit; `seeds` replaces its seeds. Raises UsageError for none."""
-    wanted = [
-        ("network", networks),
-        ("size", sizes),
-        ("data", data_sets),
-        ("optimiser", optimisers),
-    ]
+    """The cells of a preset whose attributes are among those of `only`.
+
+    `seeds` and `choices` replace the preset's. Raises UsageError where no cell is left.
+    """
     found = list(chosen.cells)
-    for attribute, values in wanted:
-        if values:
-            there = list(dict.fromkeys(getattr(cell, attribute) for cell in found))
-            unknown = [value for value in values if value not in there]
-            if unknown:
-                raise UsageError(
-                    f"no cell of the preset has the {attribute} {unknown[0]!r}; there are: "
-                    + ", ".join(map(str, there))
-                )
-            found = [cell for cell in found if getattr(cell, attribute) in values]
+    for attribute, values in only.items():
+        there = list(dict.fromkeys(getattr(cell, attribute) for cell in found))
+        unknown = [value for value in values or () if value not in there]
+        if unknown:
+            raise UsageError(
+                f"no cell of the preset has the {attribute} {unknown[0]!r}; there are: "
+                + ", ".join(map(str, there))
+            )
+        found = [cell for cell in found if not values or getattr(cell, attribute) in values]
+    if choices is not None:
+        found = [dataclasses.replace(cell, choices=choices) for cell in found]
     if seeds:
-        plain = dict.fromkeys(dataclasses.replace(cell, seed=0) for cell in found)
-        found = [dataclasses.replace(cell, seed=seed) for seed in seeds for cell in plain]
-    return found
+        found = [dataclasses.replace(cell, seed=seed) for seed in seeds for cell in found]
+    return list(dict.fromkeys(found))
 
 
 def choices_of(given: list[str]) -> Choices:
