@@ -140,15 +140,19 @@ export class State {
   });
 
   table(run: string): ReadonlySignal<Loaded<LayerTable>> {
-    const load = (signal: AbortSignal): Promise<LayerTable> => this.provider.layers(run, signal);
-    return this.resources.get(`layers ${run}`, load, (table) => table.values.byteLength);
+    return this.resources.get<LayerTable>(
+      `layers ${run}`,
+      (signal, known) => this.provider.layers(run, signal, known),
+      (table) => table.values.byteLength,
+    );
   }
 
   maps(run: string, layer: string, probe: Probe): ReadonlySignal<Loaded<LayerMaps>> {
-    const key = `maps ${JSON.stringify([run, layer, probe])}`;
-    const load = (signal: AbortSignal): Promise<LayerMaps> =>
-      this.provider.maps(run, layer, probe, signal);
-    return this.resources.get(key, load, ({ codes }) => codes.byteLength);
+    return this.resources.get<LayerMaps>(
+      `maps ${JSON.stringify([run, layer, probe])}`,
+      (signal, known) => this.provider.maps(run, layer, probe, signal, known),
+      ({ codes }) => codes.byteLength,
+    );
   }
 
   probes(run: string): ReadonlySignal<Loaded<Probes>> {
@@ -156,10 +160,11 @@ export class State {
   }
 
   correlation(run: string, layer: string): ReadonlySignal<Loaded<Correlations>> {
-    const key = `correlation ${JSON.stringify([run, layer])}`;
-    const load = (signal: AbortSignal): Promise<Correlations> =>
-      this.provider.correlation(run, layer, signal);
-    return this.resources.get(key, load, ({ counts }) => counts.byteLength);
+    return this.resources.get<Correlations>(
+      `correlation ${JSON.stringify([run, layer])}`,
+      (signal, known) => this.provider.correlation(run, layer, signal, known),
+      ({ counts }) => counts.byteLength,
+    );
   }
 
   lossTags(run: string): ReadonlySignal<Loaded<LossTags>> {

@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { decode, take } from "../src/api/binary";
 import { httpProvider } from "../src/api/http";
+import type { LayerMaps } from "../src/data/maps";
 
 interface Part {
   readonly name: string;
@@ -112,6 +113,29 @@ describe("the HTTP provider", () => {
     expect([...maps.codes]).toEqual([1, 2, 3, 4, 5, 6]);
     expect(maps.shape).toEqual([2]);
     expect(maps.warnings).toEqual(["odd"]);
+  });
+
+  it("asks only for what came since, and for all of it where the past has changed", async () => {
+    let past = "0-1";
+    const server = served((url) => {
+      const newer = url.searchParams.get("from") === "2";
+      const parts = newer
+        ? [steps(2), edge("lo", 0), edge("hi", 2), codes([1, 1, 1], 3)]
+        : [steps(0, 1), edge("lo", 0, 0), edge("hi", 1, 1), codes([2, 1, 1], 1, 2)];
+      const marks = newer ? { since: past, until: "0-2" } : { since: "", until: "0-1" };
+      const header = { layer: "conv1", channels: 8, pooled_from: null, ...marks };
+      return { body: body({ ...header, truncated_at: null }, parts) };
+    });
+    const maps = (known: LayerMaps | null) =>
+      server.provider.maps("a", "conv1", "mean", never, known);
+    const first = await maps(null);
+    const second = await maps(first);
+    expect([...second.codes]).toEqual([1, 2, 3]);
+    expect(server.asked.map((url) => new URLSearchParams(url).get("from"))).toEqual([null, "2"]);
+    past = "another 0-1";
+    expect([...(await maps(first)).codes]).toEqual([1, 2]);
+    expect(server.asked).toHaveLength(4);
+    server.restore();
   });
 
   it("passes the server's sentence on, and has one of its own for a proxy's page", async () => {

@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { twin } from "../src/api/twin";
 import { csv } from "../src/data/csv";
 import { byCoefficient, coefficient, shareExtent, shares } from "../src/data/histogram";
-import { joinTables } from "../src/data/join";
+import { continued, join } from "../src/data/join";
 import { spread } from "../src/data/lines";
 import { entropyAt, positionText, sides } from "../src/data/maps";
 import { BINS } from "../src/data/runs";
@@ -12,6 +12,7 @@ import { scalesOf } from "../src/render/scales";
 import { shape, svgDocument, text, xml } from "../src/render/svg";
 
 const never = new AbortController().signal;
+const WHOLE = { warnings: [], since: "", until: "" };
 
 describe("SVG", () => {
   it("cannot be broken out of", () => {
@@ -49,7 +50,7 @@ describe("histograms of correlations", () => {
   const counts = new Int32Array(2 * BINS);
   counts[0] = 1;
   counts[200] = 3;
-  const found = shares({ run: "a", layer: "b", steps: Int32Array.of(0, 1), counts, warnings: [] });
+  const found = shares({ run: "a", layer: "b", steps: Int32Array.of(0, 1), counts, ...WHOLE });
 
   it("are shares of the pairs, unknown where there was no pair", () => {
     expect(found[0]?.[0]).toBe(0.25);
@@ -75,7 +76,7 @@ describe("maps", () => {
     const maps = {
       ...{ run: "a", layer: "b", channels: 4, probe: 0, steps: Int32Array.of(3) },
       ...{ lo: Float32Array.of(0.5), hi: Float32Array.of(1), shape: [1, 3], pooledFrom: null },
-      ...{ codes: Uint8Array.of(0, 254, 255), warnings: [] },
+      ...{ codes: Uint8Array.of(0, 254, 255), ...WHOLE },
     };
     expect(entropyAt(maps, 0, 0)).toBe(0.5);
     expect(entropyAt(maps, 0, 1)).toBe(1);
@@ -112,17 +113,43 @@ describe("the layer table", () => {
   });
 });
 
-it("pages of a table are joined", async () => {
+describe("answers with records", async () => {
   const table = await twin().layers("vanillaNet-s", never);
   const width = table.layers.length * table.columns.length;
-  const page = (from: number, to: number) => ({
+  const part = (from: number, to: number, warnings: readonly string[] = []) => ({
     ...table,
     steps: table.steps.slice(from, to),
     wallTimes: table.wallTimes.slice(from, to),
     globalSteps: table.globalSteps.slice(from, to),
     values: table.values.slice(from * width, to * width),
+    warnings,
+    since: from ? `up to ${from}` : table.since,
+    until: to < 61 ? `up to ${to}` : table.until,
   });
-  expect(joinTables([page(0, 20), page(20, 61)])).toEqual(table);
+
+  it("are joined page by page", () => {
+    expect(join([part(0, 20), part(20, 50), part(50, 61)])).toEqual(table);
+    expect(join([part(0, 20, ["a"]), part(20, 61, ["a", "b"])]).warnings).toEqual(["a", "b"]);
+    expect(() => join([])).toThrow("no answer");
+  });
+
+  it("leave out what describes other layers than the newest answer", () => {
+    const other = { ...part(0, 20), layers: table.layers.slice(1) };
+    expect(join([other, part(20, 61)]).steps).toEqual(table.steps.slice(20));
+  });
+
+  it("go on from what is known, which stays itself where nothing is new", () => {
+    const known = part(0, 40);
+    expect(continued(known, [part(40, 50), part(50, 61)])).toEqual(table);
+    expect(continued(known, [part(40, 40)])).toBe(known);
+  });
+
+  it("do not go on where the run resumed or its layers changed", () => {
+    const known = part(0, 40);
+    expect(continued(known, [{ ...part(40, 61), since: "another past" }])).toBeNull();
+    expect(continued(known, [{ ...part(40, 61), layers: [] }])).toBeNull();
+    expect(continued(known, [])).toBeNull();
+  });
 });
 
 describe("scales", () => {

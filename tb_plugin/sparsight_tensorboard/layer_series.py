@@ -27,6 +27,11 @@ class LayerSeries:
     records: tuple[Record, ...]
     warnings: tuple[str, ...]
 
+    @property
+    def events(self) -> list[schema.Event]:
+        """Step and wall time of each."""
+        return [(record.step, record.wall_time) for record in self.records]
+
     def between(self, first: int | None, last: int | None) -> list[Record]:
         """The records at the steps from `first` to `last`, both included."""
         return [

@@ -6,6 +6,7 @@ The shapes of the answers are described in http_api.md.
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import math
 import struct
@@ -14,6 +15,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from sparsight.schema import Event
 
 from . import layer_series
 from .layer_series import LayerSeries
@@ -112,6 +115,8 @@ def layers(run: str, tables: Tables, first: int | None, last: int | None) -> byt
     fits = max((MAX_ANSWER - _SLACK - len(_json(header))) // row, 0)
     end = max(min(stop, start + fits), start)
     header["truncated_at"] = tables.steps[end] if end < stop else None
+    events = [*zip(tables.steps, tables.wall_times, strict=True)]
+    header |= _place(events, tables.steps[start:end], first)
     arrays: Arrays = {
         "steps": np.array(tables.steps[start:end], np.int32),
         "wall_times": np.array(tables.wall_times[start:end], np.float64),
@@ -141,6 +146,7 @@ def maps(
         "pooled_from": found.pooled_from,
         "left_out": found.left_out,
         "truncated_at": found.truncated_at,
+        **_place(series.events, found.steps, first),
         "warnings": _bounded(found.warnings),
     }
     ranges = np.array(found.ranges, np.float32).reshape(-1, 2)
@@ -163,9 +169,25 @@ def correlation(
         "run": run,
         "layer": layer,
         "truncated_at": found.truncated_at,
+        **_place(series.events, found.steps, first),
         "warnings": _bounded(found.warnings),
     }
     return frame(header, {"steps": np.array(found.steps, np.int32), "counts": found.counts})
+
+
+def _place(events: Sequence[Event], steps: Sequence[int], first: int | None) -> Json:
+    """Which records lie before an answer with these steps, and which up to its end.
+
+    Another answer goes on from this one where its `since` is this one's `until`: nothing that this
+    one holds was dropped, and nothing was put between.
+    """
+    start = 0 if first is None else sum(step < first for step, _ in events)
+    end = sum(step <= steps[-1] for step, _ in events) if steps else start
+    return {"since": _digest(events[:start]), "until": _digest(events[:end])}
+
+
+def _digest(events: Sequence[Event]) -> str:
+    return hashlib.sha256(repr([*events]).encode()).hexdigest()[:16]
 
 
 def frame(header: Mapping[str, Any], arrays: Arrays) -> bytes:

@@ -123,3 +123,30 @@ def test_maps_and_histograms_fit_into_an_answer() -> None:
     assert len(body) <= payloads.MAX_ANSWER
     header, found = decode_frame(body)
     assert header["truncated_at"] == len(found["steps"]) > 12_000
+
+
+def histograms(*events: tuple[int, float]) -> layer_series.LayerSeries:
+    """The histograms of a layer that arrived at these steps and times."""
+    records = [Record(step, time, np.arange(201)) for step, time in events]
+    tag = Tag("sparsity/correlation/x", schema.encode_metadata(layer="fc"), records)
+    return layer_series.of_layer([tag], ())
+
+
+def marks(series: layer_series.LayerSeries, first: int | None) -> tuple[str, str]:
+    """`since` and `until` of an answer."""
+    header, _ = decode_frame(payloads.correlation("r", "fc", series, first, None))
+    return header["since"], header["until"]
+
+
+def test_an_answer_tells_whether_it_goes_on_from_an_earlier_one() -> None:
+    past = [(step, 10.0 + step) for step in range(-1, 4)]
+    _, until = marks(histograms(*past), None)
+    assert marks(histograms(*past), 4) == (until, until)
+    since, newer = marks(histograms(*past, (4, 20.0), (6, 21.0)), 4)
+    assert since == until != newer
+    whole = marks(histograms(*past, (4, 20.0), (6, 21.0)), None)
+    assert whole == (marks(histograms(), None)[0], newer)
+    resumed = histograms(*past, (2, 30.0), (3, 31.0), (4, 32.0))
+    assert marks(resumed, 4)[0] != until
+    late = histograms((-2, 5.0), *past, (4, 20.0))
+    assert marks(late, 4)[0] != until

@@ -1,5 +1,6 @@
 import type { LayerMaps, Probe } from "../data/maps";
-import { joinCorrelations, joinMaps, joinTables } from "../data/join";
+import type { Recorded } from "../data/join";
+import { continued, join } from "../data/join";
 import type { Correlations, Index, Losses, LossTags, Probes, RunEntry } from "../data/runs";
 import type { Column, LayerTable } from "../data/table";
 import type { Answer } from "./binary";
@@ -12,18 +13,15 @@ export function httpProvider(base: URL): Provider {
   return {
     index: async (signal) => indexOf(await get.json("index", {}, signal)),
     version: async (signal) => (await get.json<{ version: string }>("version", {}, signal)).version,
-    layers: async (run, signal) =>
-      joinTables((await pages(get, "layers", { run }, signal)).map((page) => tableOf(run, page))),
-    maps: async (run, layer, probe, signal) => {
-      const asked = { run, layer, probe: String(probe) };
-      const found = await pages(get, "maps", asked, signal);
-      return joinMaps(found.map((answer) => mapsOf(run, probe, answer)));
-    },
-    correlation: async (run, layer, signal) =>
-      joinCorrelations(
-        (await pages(get, "correlation", { run, layer }, signal)).map((page) =>
-          correlationsOf(run, layer, page),
-        ),
+    layers: (run, signal, known = null) =>
+      records(get, "layers", { run }, known, signal, (answer) => tableOf(run, answer)),
+    maps: (run, layer, probe, signal, known = null) =>
+      records(get, "maps", { run, layer, probe: String(probe) }, known, signal, (answer) =>
+        mapsOf(run, probe, answer),
+      ),
+    correlation: (run, layer, signal, known = null) =>
+      records(get, "correlation", { run, layer }, known, signal, (answer) =>
+        correlationsOf(run, layer, answer),
       ),
     probes: (run, signal) => get.json<Probes>("probes", { run }, signal),
     lossTags: (run, signal) => get.json<LossTags>("scalars", { run }, signal),
@@ -123,7 +121,6 @@ function tableOf(run: string, answer: Answer): LayerTable {
   const header = answer.header as unknown as {
     layers: WireLayer[];
     columns: Column[];
-    warnings?: string[];
   };
   const layers = header.layers.map((layer) => ({
     ...layer,
@@ -136,23 +133,41 @@ function tableOf(run: string, answer: Answer): LayerTable {
     run,
     layers,
     columns: header.columns,
-    steps: take(answer, "steps", "int32"),
+    ...recordedOf(answer),
     wallTimes: take(answer, "wall_times", "float64"),
     globalSteps: take(answer, "global_steps", "float64"),
     values: take(answer, "values", "float32"),
-    warnings: header.warnings ?? [],
   };
 }
 
-/** The whole answer, in pieces where the server cut it at a step. */
+/** All records: what came since `known` where the server's answer goes on from it. */
+async function records<T extends Recorded>(
+  get: Getter,
+  route: string,
+  parameters: Parameters,
+  known: T | null,
+  signal: AbortSignal,
+  read: (answer: Answer) => T,
+): Promise<T> {
+  const last = known?.steps[known.steps.length - 1];
+  if (known && last !== undefined) {
+    const newer = await pages(get, route, parameters, last + 1, signal);
+    const whole = continued(known, newer.map(read));
+    if (whole) return whole;
+  }
+  return join((await pages(get, route, parameters, null, signal)).map(read));
+}
+
+/** The answer from a step on, in pieces where the server cut it at a step. */
 async function pages(
   get: Getter,
   route: string,
   parameters: Parameters,
+  first: number | null,
   signal: AbortSignal,
 ): Promise<Answer[]> {
   const found: Answer[] = [];
-  let from: number | null = null;
+  let from = first;
   do {
     const range: Parameters = from === null ? {} : { from: String(from) };
     const answer = await get.binary(route, { ...parameters, ...range }, signal);
@@ -163,12 +178,18 @@ async function pages(
   return found;
 }
 
+/** What every answer with records says of them. */
+function recordedOf(answer: Answer): Recorded {
+  const header = answer.header as { since: string; until: string; warnings?: string[] };
+  const { since, until, warnings = [] } = header;
+  return { steps: take(answer, "steps", "int32"), since, until, warnings };
+}
+
 function mapsOf(run: string, probe: Probe, answer: Answer): LayerMaps {
   const header = answer.header as unknown as {
     layer: string;
     channels: number;
     pooled_from: number[] | null;
-    warnings?: string[];
   };
   const codes = answer.arrays.get("codes");
   return {
@@ -176,22 +197,15 @@ function mapsOf(run: string, probe: Probe, answer: Answer): LayerMaps {
     layer: header.layer,
     channels: header.channels,
     probe,
-    steps: take(answer, "steps", "int32"),
+    ...recordedOf(answer),
     lo: take(answer, "lo", "float32"),
     hi: take(answer, "hi", "float32"),
     codes: take(answer, "codes", "uint8"),
     shape: codes?.shape.slice(2) ?? [],
     pooledFrom: header.pooled_from,
-    warnings: header.warnings ?? [],
   };
 }
 
 function correlationsOf(run: string, layer: string, answer: Answer): Correlations {
-  return {
-    run,
-    layer,
-    steps: take(answer, "steps", "int32"),
-    counts: take(answer, "counts", "int32"),
-    warnings: (answer.header["warnings"] as string[] | undefined) ?? [],
-  };
+  return { run, layer, ...recordedOf(answer), counts: take(answer, "counts", "int32") };
 }

@@ -6,9 +6,21 @@ import type { LayerTable } from "../data/table";
 export interface Provider {
   index(signal: AbortSignal): Promise<Index>;
   version(signal: AbortSignal): Promise<string>;
-  layers(run: string, signal: AbortSignal): Promise<LayerTable>;
-  maps(run: string, layer: string, probe: Probe, signal: AbortSignal): Promise<LayerMaps>;
-  correlation(run: string, layer: string, signal: AbortSignal): Promise<Correlations>;
+  // Where an older answer is known, only what came since need be fetched.
+  layers(run: string, signal: AbortSignal, known?: LayerTable | null): Promise<LayerTable>;
+  maps(
+    run: string,
+    layer: string,
+    probe: Probe,
+    signal: AbortSignal,
+    known?: LayerMaps | null,
+  ): Promise<LayerMaps>;
+  correlation(
+    run: string,
+    layer: string,
+    signal: AbortSignal,
+    known?: Correlations | null,
+  ): Promise<Correlations>;
   probes(run: string, signal: AbortSignal): Promise<Probes>;
   lossTags(run: string, signal: AbortSignal): Promise<LossTags>;
   losses(run: string, tag: string, sigma: number, signal: AbortSignal): Promise<Losses>;

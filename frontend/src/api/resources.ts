@@ -7,6 +7,8 @@ export type Loaded<T> =
   | { readonly status: "ready"; readonly value: T }
   | { readonly status: "failed"; readonly value: T | null; readonly message: string };
 
+type Load<T> = (signal: AbortSignal, known: T | null) => Promise<T>;
+
 interface Entry {
   readonly refresh: () => void;
   readonly stop: () => void;
@@ -35,10 +37,13 @@ export class Resources {
 
   constructor(private readonly budget = BUDGET) {}
 
-  /** The value under this key, which `load` gets; `sizeOf` counts its bytes. */
+  /**
+   * The value under this key, which `load` gets, given the older one if there is one; `sizeOf`
+   * counts its bytes.
+   */
   get<T>(
     key: string,
-    load: (signal: AbortSignal) => Promise<T>,
+    load: Load<T>,
     sizeOf: (value: T) => number = () => 1000,
   ): ReadonlySignal<Loaded<T>> {
     const known = this.entries.get(key);
@@ -56,7 +61,7 @@ export class Resources {
     }
   }
 
-  private entry<T>(load: (s: AbortSignal) => Promise<T>, sizeOf: (value: T) => number): Entry {
+  private entry<T>(load: Load<T>, sizeOf: (value: T) => number): Entry {
     let running: AbortController | null = null;
     const refresh = (): void => {
       running?.abort();
@@ -71,7 +76,7 @@ export class Resources {
         });
       };
       this.running++;
-      load(mine.signal).then(
+      load(mine.signal, cell.peek().value).then(
         (value) => {
           arrive(() => {
             entry.bytes = sizeOf(value);

@@ -75,6 +75,7 @@ export function twin(plan: TwinPlan = PAPER): Provider {
 }
 
 const ONSET = 14;
+const WHOLE = { warnings: [], since: "", until: "twin" };
 
 function regularised(run: string): boolean {
   return run.startsWith("sr");
@@ -138,7 +139,7 @@ function tableOf(plan: TwinPlan, run: string): LayerTable {
     wallTimes: Float64Array.from(steps, (step) => 1.7e9 + 60 * step),
     globalSteps: Float64Array.from(steps, (step) => (step + 1) * 13),
     values,
-    warnings: [],
+    ...WHOLE,
   };
 }
 
@@ -174,7 +175,7 @@ function mapsOf(plan: TwinPlan, run: string, name: string, probe: Probe): LayerM
     codes,
     shape: info.mapShape,
     pooledFrom: null,
-    warnings: [],
+    ...WHOLE,
   };
 }
 
@@ -187,7 +188,7 @@ function correlationsOf(plan: TwinPlan, run: string, name: string): Correlations
       counts[row * BINS + bin] = Math.round(40 * Math.exp(-(((bin - 100) / spread) ** 2)));
     }
   });
-  return { run, layer: name, steps, counts, warnings: [] };
+  return { run, layer: name, steps, counts, ...WHOLE };
 }
 
 const PICTURE =

@@ -1,87 +1,64 @@
-import type { LayerMaps } from "./maps";
-import type { Correlations } from "./runs";
-import type { LayerTable } from "./table";
+/**
+ * Records of a run, one a step, as an answer of the server holds them. Its typed arrays hold one
+ * record after another; everything else holds for all of them.
+ */
+export interface Recorded {
+  readonly steps: Int32Array;
+  readonly warnings: readonly string[];
+  /** Which records lie before these, and which up to their end: opaque, to be compared only. */
+  readonly since: string;
+  readonly until: string;
+}
 
-/** Pages of one layer's maps that follow one another; those of another shape are left out. */
-export function joinMaps(pages: readonly LayerMaps[]): LayerMaps {
-  const newest = last(pages);
-  if (pages.length === 1) return newest;
-  const fitting = pages.filter((page) => String(page.shape) === String(newest.shape));
-  return {
+/** Answers that follow one another, made one; those that describe something else are left out. */
+export function join<T extends Recorded>(answers: readonly T[]): T {
+  const newest = answers[answers.length - 1];
+  if (!newest) throw new Error("the server sent no answer");
+  const fitting = answers.filter((answer) => description(answer) === description(newest));
+  const [first = newest] = fitting;
+  if (answers.length === 1) return newest;
+  const whole = {
     ...newest,
-    steps: joined(
-      Int32Array,
-      fitting.map((page) => page.steps),
-    ),
-    lo: joined(
-      Float32Array,
-      fitting.map((page) => page.lo),
-    ),
-    hi: joined(
-      Float32Array,
-      fitting.map((page) => page.hi),
-    ),
-    codes: joined(
-      Uint8Array,
-      fitting.map((page) => page.codes),
-    ),
-    warnings: [...new Set(pages.flatMap((page) => page.warnings))],
+    since: first.since,
+    warnings: [...new Set(answers.flatMap(({ warnings }) => warnings))],
   };
+  for (const [name, value] of Object.entries(newest)) {
+    if (!isArray(value)) continue;
+    const parts = fitting.map((answer) => (answer as unknown as Arrays)[name] ?? value);
+    Object.assign(whole, { [name]: concatenated(value, parts) });
+  }
+  return whole;
 }
 
-/** Pages of one table; they have the same layers and columns. */
-export function joinTables(pages: readonly LayerTable[]): LayerTable {
-  const newest = last(pages);
-  if (pages.length === 1) return newest;
-  return {
-    ...newest,
-    steps: joined(
-      Int32Array,
-      pages.map((page) => page.steps),
-    ),
-    wallTimes: joined(
-      Float64Array,
-      pages.map((page) => page.wallTimes),
-    ),
-    globalSteps: joined(
-      Float64Array,
-      pages.map((page) => page.globalSteps),
-    ),
-    values: joined(
-      Float32Array,
-      pages.map((page) => page.values),
-    ),
-  };
+/**
+ * What is known with newer answers behind it: itself where they hold nothing new. Null where they
+ * do not go on from it, as the run resumed at an earlier step or its layers changed.
+ */
+export function continued<T extends Recorded>(known: T, answers: readonly T[]): T | null {
+  const [first] = answers;
+  if (first?.since !== known.until) return null;
+  if (answers.some((answer) => description(answer) !== description(known))) return null;
+  const nothingNew = answers.every(({ steps }) => !steps.length);
+  return nothingNew ? known : join([known, ...answers]);
 }
 
-/** Pages of one layer's correlation histograms. */
-export function joinCorrelations(pages: readonly Correlations[]): Correlations {
-  const newest = last(pages);
-  if (pages.length === 1) return newest;
-  return {
-    ...newest,
-    steps: joined(
-      Int32Array,
-      pages.map((page) => page.steps),
-    ),
-    counts: joined(
-      Int32Array,
-      pages.map((page) => page.counts),
-    ),
-  };
+type NumberArray = Float32Array | Float64Array | Int32Array | Uint8Array;
+type Arrays = Readonly<Record<string, NumberArray | undefined>>;
+
+function isArray(value: unknown): value is NumberArray {
+  return ArrayBuffer.isView(value);
 }
 
-function last<T>(pages: readonly T[]): T {
-  const newest = pages[pages.length - 1];
-  if (newest === undefined) throw new Error("the server sent no page");
-  return newest;
+/** All that is not of single records. */
+function description(answer: Recorded): string {
+  const ofRecords = ["warnings", "since", "until"];
+  return JSON.stringify(answer, (name, value: unknown) =>
+    isArray(value) || ofRecords.includes(name) ? undefined : value,
+  );
 }
 
-interface Numbers extends ArrayLike<number> {
-  set(part: ArrayLike<number>, at: number): void;
-}
-
-function joined<T extends Numbers>(Type: new (length: number) => T, parts: readonly T[]): T {
+function concatenated(like: NumberArray, parts: readonly NumberArray[]): NumberArray {
+  const Type = like.constructor as new (length: number) => NumberArray;
   const whole = new Type(parts.reduce((size, part) => size + part.length, 0));
   let at = 0;
   for (const part of parts) {

@@ -1,20 +1,19 @@
+import type { Recorded } from "./join";
 /** A shown probe, or the mean over the whole probe set. */
 export type Probe = number | "mean";
 
 /** Entropy maps of one layer for one probe: 8 bits a position, a range of H a step. */
-export interface LayerMaps {
+export interface LayerMaps extends Recorded {
   readonly run: string;
   readonly layer: string;
   readonly channels: number;
   readonly probe: Probe;
-  readonly steps: Int32Array;
   readonly lo: Float32Array;
   readonly hi: Float32Array;
   /** [steps, *shape]; code c < 255 stands for lo + (hi - lo) c / 254 nats, 255 for NaN. */
   readonly codes: Uint8Array;
   readonly shape: readonly number[];
   readonly pooledFrom: readonly number[] | null;
-  readonly warnings: readonly string[];
 }
 
 /** Rows and columns a map is shown with: [L] is a strip, a solid is its slices below each other. */

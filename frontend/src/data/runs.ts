@@ -1,3 +1,4 @@
+import type { Recorded } from "./join";
 import { count } from "./text";
 
 /** One run, as the index tells of it. */
@@ -53,12 +54,10 @@ export interface LossTags {
 }
 
 /** Pairs of filters by Pearson coefficient, [steps, 201]; bins centred on -1.00 … 1.00. */
-export interface Correlations {
+export interface Correlations extends Recorded {
   readonly run: string;
   readonly layer: string;
-  readonly steps: Int32Array;
   readonly counts: Int32Array;
-  readonly warnings: readonly string[];
 }
 
 export const BINS = 201;

@@ -1,3 +1,4 @@
+import type { Recorded } from "./join";
 /** What is known of one measured layer. */
 export interface LayerInfo {
   readonly name: string;
@@ -18,15 +19,13 @@ export interface Column {
 }
 
 /** The statistics of one run: `values` is [steps, layers, columns], NaN where not measured. */
-export interface LayerTable {
+export interface LayerTable extends Recorded {
   readonly run: string;
   readonly layers: readonly LayerInfo[];
   readonly columns: readonly Column[];
-  readonly steps: Int32Array;
   readonly wallTimes: Float64Array;
   readonly globalSteps: Float64Array;
   readonly values: Float32Array;
-  readonly warnings: readonly string[];
 }
 
 /** Position of a layer in the table, or -1. */
