@@ -168,9 +168,7 @@ class _Probing:
     def _arrived(self, label: str, values: Tensor) -> None:
         axis = self._accumulators[label].layer.channel_axis
         others = [other for other in range(values.ndim) if other != axis % values.ndim]
-        maximum = values.amax(others)
-        if maximum.isnan().any():  # a NaN says nothing about whether a channel is dead
-            maximum = values.nan_to_num(-torch.inf, torch.inf, -torch.inf).amax(others)
+        maximum = values.amax(others)  # NaN if one is: it is not <= 0, the channel is not dead
         zeros = sum(int((part <= 0).sum()) for part in values.split(_PART))
         self._relu[label] = (maximum.float().cpu().numpy(), zeros)
 

@@ -33,10 +33,12 @@ class BatchStatistics:
     rms: Floats | None = None
     """RMS of each RFAV, [N, *map]."""
     relu_maximum: Floats | None = None
-    """[D], largest ReLU input of each channel, or any number of the same sign; None where no ReLU
-    is reached from the layer."""
+    """[D], largest ReLU input of each channel, NaN if one is NaN, or any number of the same sign;
+    None where no ReLU is reached from the layer."""
     relu_zeros: int | None = None
     """ReLU inputs <= 0 in this batch, all channels and positions together."""
+    relu_at_most_zero: NDArray[np.bool_] | None = None
+    """[N, *map, D], whether a ReLU input is <= 0: instead of the two where not all count."""
     counted: NDArray[np.bool_] | None = None
     """[N, *map]: the positions that count; None for all. Others, as of padding, are NaN in maps."""
 
@@ -108,7 +110,7 @@ class LayerAccumulator:
         if batch.rms is not None:
             squares = np.square(batch.rms[finite].astype(np.float64))
             self._mean_squares = (self._mean_squares or 0.0) + float(squares.sum())
-        self._add_relu(batch.relu_maximum, batch.relu_zeros)
+        self._add_relu(*_relu(batch))
         map_sum = np.where(finite, entropy, 0).sum(axis=0, dtype=np.float64)
         self._add_maps(map_sum, finite.sum(axis=0, dtype=np.int64))
         for probe in self.shown:
@@ -151,9 +153,8 @@ class LayerAccumulator:
 
     def _add_relu(self, maximum: Floats | None, zeros: int | None) -> None:
         if maximum is not None:
-            # fmax: a NaN activation says nothing about whether a channel is dead
             ours = self._relu_maximum
-            self._relu_maximum = maximum.copy() if ours is None else np.fmax(ours, maximum)
+            self._relu_maximum = maximum.copy() if ours is None else np.maximum(ours, maximum)
         self._relu_zeros = _sum(self._relu_zeros, zeros)
 
     def _add_maps(self, map_sum: NDArray[np.float64], map_count: NDArray[np.int64]) -> None:
@@ -174,7 +175,7 @@ class LayerAccumulator:
         deficit = _ratio(self._deficit, self._finite)
         variance = _ratio(self._deficit_squares, self._finite) - deficit**2
         percentiles = _percentiles(self._levels, highest, (5, 50, 95))
-        # Not "> 0 is alive": a channel of nothing but NaN is not dead, it is counted as NaN.
+        # A NaN is not <= 0, so a channel with one is not dead: it is counted in the NaN share.
         dead = None if self._relu_maximum is None else self._relu_maximum <= 0
         return {
             "entropy": highest - deficit,
@@ -192,6 +193,17 @@ class LayerAccumulator:
             "correlation_largest": correlation.largest if correlation else np.nan,
             "constant_filters": correlation.constant_filters if correlation else np.nan,
         }
+
+
+def _relu(batch: BatchStatistics) -> tuple[Floats | None, int | None]:
+    """Largest ReLU input of each channel, or how often it is not <= 0, and the number of zeros."""
+    at_most_zero = batch.relu_at_most_zero
+    if at_most_zero is None:
+        return batch.relu_maximum, batch.relu_zeros
+    everywhere = np.ones(at_most_zero.shape[:-1], np.bool_)
+    rows = at_most_zero[everywhere if batch.counted is None else batch.counted]
+    alive = len(rows) - rows.sum(axis=0, dtype=np.int64)
+    return alive.astype(np.float64), int(rows.sum())
 
 
 def _levels(values: NDArray[np.float64], highest: float) -> NDArray[np.int64]:

@@ -151,7 +151,7 @@ def test_labels_of_positions():
 def test_fewer_probes_by_chance(folder, run):
     assert run("epoch_1.onnx", "--max-probes", 5, "--seed", 3, "--shown-probes", 2)[0] == 0
     first = read_run("run").probes
-    assert (first.count, first.indices) == (5, (0, 1))
+    assert (first.count, first.indices) == (5, (0, 4))
     assert run("epoch_1.onnx", "--max-probes", 5, "--seed", 3, logdir="again")[0] == 0
     assert run("epoch_1.onnx", "--max-probes", 5, "--seed", 4, logdir="other")[0] == 0
     assert read_run("again").probes.digest == first.digest
@@ -270,9 +270,11 @@ def test_values_out_of_range(values, text):
 
 def test_padded_tokens_are_left_out(folder):
     weights = {"a.weight": graphs.random((4, 5)), "b.weight": graphs.random((5, 2))}
+    weights["a.weight"][:, 3] = -1
     nodes = [
         node("MatMul", "tokens a.weight", "a"),
-        node("MatMul", "a b.weight", "b"),
+        node("Relu", "a", "r"),
+        node("MatMul", "r b.weight", "b"),
         node("Unsqueeze", "mask two", "m"),
         node("Mul", "b m", "y"),
     ]
@@ -281,7 +283,8 @@ def test_padded_tokens_are_left_out(folder):
     content = graphs.model(nodes, inputs, ["y"], weights)
     tokens, mask = graphs.random((3, 6, 4)), np.ones((3, 6), np.float32)
     mask[1, 4:] = mask[2, 1:] = 0
-    tokens[mask == 0] = np.nan
+    tokens[mask == 0] = -3  # what would keep the fourth channel alive
+    tokens[..., 0] = np.where(mask == 0, tokens[..., 0], 9)
     (measured,) = sparsight.analyze(
         content, {"tokens": tokens, "mask": mask}, device="cpu", mask="mask"
     )
@@ -290,6 +293,12 @@ def test_padded_tokens_are_left_out(folder):
     assert measured.statistics["entropy"] == pytest.approx(wanted.mean(), abs=1e-5)
     assert measured.statistics["nan_share"] == 0
     np.testing.assert_array_equal(np.isnan(measured.maps), mask == 0)
+    inputs = (tokens @ weights["a.weight"])[mask == 1]
+    assert measured.statistics["zero_fraction"] == pytest.approx((inputs <= 0).mean())
+    dead = (inputs <= 0).all(axis=0)
+    assert dead[3]
+    assert not ((tokens @ weights["a.weight"]) <= 0)[..., 3].all()
+    assert measured.statistics["dead_fraction"] == dead.mean()
     with pytest.raises(UsageError, match="'masks' is no input with positions; did you mean"):
         sparsight.analyze(content, {"tokens": tokens, "mask": mask}, mask="masks")
 

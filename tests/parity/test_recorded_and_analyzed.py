@@ -132,6 +132,26 @@ def test_both_flows_agree(name, probes, tmp_path):
         compare(model, probes, exporter.export(tmp_path / f"epoch_{epoch}.onnx"))
 
 
+@pytest.mark.parametrize("everywhere", [False, True])
+def test_a_nan_is_not_dead_in_either_flow(everywhere, probes, tmp_path):
+    """Of a channel that is dead otherwise: alive, and counted in the NaN share."""
+    torch.manual_seed(0)
+    model = MODELS["vanillaNet"]()
+    with torch.no_grad():
+        model.get_submodule("conv1").bias[:4] = -100
+    path = OnnxExporter(model, probes).export(tmp_path / "model.onnx")
+    before = measure(model, probes)[0].statistics["dead_fraction"]
+    assert before >= 4 / 16
+    probes = probes.clone()
+    probes[slice(None) if everywhere else 4] = torch.nan
+    recorded, analyzed = measure(model, probes), sparsight.analyze(path, probes.numpy(), device="cpu")
+    for ours, theirs in zip(recorded, analyzed, strict=True):
+        for name in ("dead_fraction", "zero_fraction", "nan_share"):
+            assert theirs.statistics[name] == pytest.approx(ours.statistics[name], abs=1e-9), name
+    assert recorded[0].statistics["dead_fraction"] == 0
+    assert recorded[0].statistics["nan_share"] > 0
+
+
 def test_one_changed_weight_is_seen(probes, tmp_path):
     torch.manual_seed(0)
     model = MODELS["vanillaNet"]()
