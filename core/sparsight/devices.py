@@ -8,10 +8,12 @@ from typing import Any
 
 from .errors import DeviceError
 
-__all__ = ["DEVICES", "Device", "candidates"]
+__all__ = ["CPU", "DEVICES", "Device", "candidates", "providers"]
+
+CPU = "CPUExecutionProvider"
 
 DEVICES: Mapping[str, str] = {
-    "cpu": "CPUExecutionProvider",
+    "cpu": CPU,
     "cuda": "CUDAExecutionProvider",
     "tensorrt": "TensorrtExecutionProvider",
     "directml": "DmlExecutionProvider",
@@ -20,6 +22,8 @@ DEVICES: Mapping[str, str] = {
 """ONNX Runtime's provider of each device."""
 
 _AUTO = ("cuda", "directml", "cpu")  # the others compile for minutes, or change the numbers
+
+_NVIDIA = ("cuda", "tensorrt")
 
 _INSTALL = {
     "cuda": "pip install 'sparsight[gpu]', without onnxruntime beside it",
@@ -33,38 +37,89 @@ _INSTALL = {
 class Device:
     """A device that can be asked for, and the provider that runs on it."""
 
-    name: str
+    kind: str
+    """"cpu", "cuda" ..."""
     provider: str
+    number: int = 0
     options: Mapping[str, Any] = field(default_factory=dict)
+    """Of the provider."""
+
+    @property
+    def name(self) -> str:
+        """As it is asked for: "cuda", "cuda:1"."""
+        return f"{self.kind}:{self.number}" if self.number else self.kind
+
+    @property
+    def accelerator(self) -> bool:
+        """Whether it is not the CPU."""
+        return self.kind != "cpu"
+
+    @property
+    def memory(self) -> tuple[str, int]:
+        """Where buffers for its inputs lie: ONNX Runtime's name of the memory, and its number.
+
+        In NVIDIA's case on the device. The others take them from the host: ONNX Runtime copies them
+        itself where it must.
+        """
+        return ("cuda", self.number) if self.kind in _NVIDIA else ("cpu", 0)
+
+    @property
+    def multiplies_doubles(self) -> bool:
+        """Whether it has a MatMul for float64; DirectML and CoreML have none."""
+        return self.kind == "cpu" or self.kind in _NVIDIA
 
 
-def candidates(wanted: str, available: Sequence[str]) -> list[Device]:
+def candidates(
+    wanted: str, available: Sequence[str], memory_limit: int | None = None
+) -> list[Device]:
     """The devices to try for "cpu", "cuda", "cuda:1" ... or "auto", the best first.
 
-    `available` holds the names of the providers in the installed ONNX Runtime. Raises DeviceError
-    for a name that is none, or for a device whose provider is not there.
+    `available` holds the names of the providers in the installed ONNX Runtime, `memory_limit` is in
+    bytes. Raises DeviceError for a name that is none, or for a device whose provider is not there.
     """
     if wanted == "auto":
-        return [_device(name, 0) for name in _AUTO if DEVICES[name] in available]
-    name, colon, number = wanted.partition(":")
-    numbered = name in ("cuda", "tensorrt", "directml")
-    if name not in DEVICES or (colon and not (numbered and number.isdecimal())):
+        names = [name for name in _AUTO if DEVICES[name] in available]
+        return [_device(name, 0, memory_limit) for name in names]
+    kind, colon, number = wanted.partition(":")
+    numbered = kind in (*_NVIDIA, "directml")
+    if kind not in DEVICES or (colon and not (numbered and number.isdecimal())):
         known = ", ".join(DEVICES)
         raise DeviceError(f"no device is called {wanted!r}; there are: auto, {known}, and cuda:1")
-    if DEVICES[name] not in available:
+    if DEVICES[kind] not in available:
         raise DeviceError(
-            f"device {wanted!r} was asked for; the installed ONNX Runtime has no {DEVICES[name]} "
-            f"(it has {', '.join(available)}): {_INSTALL.get(name, 'reinstall it')}; "
+            f"device {wanted!r} was asked for; the installed ONNX Runtime has no {DEVICES[kind]} "
+            f"(it has {', '.join(available)}): {_INSTALL.get(kind, 'reinstall it')}; "
             "`sparsight doctor` shows what loads"
         )
-    return [_device(name, int(number or 0))]
+    return [_device(kind, int(number or 0), memory_limit)]
 
 
-def _device(name: str, number: int) -> Device:
+def providers(device: Device, available: Sequence[str]) -> list[tuple[str, dict[str, Any]]]:
+    """The providers of a session with their options: for the operators that one lacks, the next."""
+    chain = [(device.provider, dict(device.options))]
+    if device.kind == "tensorrt" and DEVICES["cuda"] in available:
+        limit = device.options.get("trt_max_workspace_size")
+        cuda = _device("cuda", device.number, None if limit is None else int(limit))
+        chain.append((cuda.provider, dict(cuda.options)))
+    if device.provider != CPU:
+        chain.append((CPU, {}))
+    return chain
+
+
+def _device(kind: str, number: int, memory_limit: int | None) -> Device:
     options: dict[str, Any] = {}
-    if name in ("cuda", "tensorrt", "directml"):
+    if kind in (*_NVIDIA, "directml"):
         options["device_id"] = str(number)
-    if name == "cuda":
+    if kind == "cuda":
         # an exhaustive search of cuDNN's algorithms costs more than it gains on a few batches
         options["cudnn_conv_algo_search"] = "HEURISTIC"
-    return Device(f"{name}:{number}" if number else name, DEVICES[name], options)
+        # batches are chosen by what is free; an arena that doubles would take up to twice as much
+        options["arena_extend_strategy"] = "kSameAsRequested"
+    if memory_limit is not None and kind in _LIMITS:
+        options[_LIMITS[kind]] = str(memory_limit)
+    return Device(kind, DEVICES[kind], number, options)
+
+
+_LIMITS = {"cuda": "gpu_mem_limit", "tensorrt": "trt_max_workspace_size"}
+"""The option that limits a provider's memory, bytes: CUDA's arena, weights and activations; what
+TensorRT's layers may use beside them. The other providers have none."""
