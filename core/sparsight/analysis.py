@@ -113,7 +113,9 @@ def measure(
     samples = match_model(model, probes)
     _check_mask(settings.mask, samples)
     keep = shown_positions(settings.shown, len(samples))
-    instrumented = instrument(model, taps, wanted)
+    # What the graph counts of ReLU inputs would have the padding in it.
+    padded = settings.mask is not None or len(samples) % (samples.batch or 1) != 0
+    instrumented = instrument(model, taps, wanted, by_position=padded)
     session = TapSession(
         instrumented, taps, settings.device, folder=model.folder, source=model.source
     )
@@ -161,8 +163,7 @@ def _unpadded(
     rows = samples.arrays[mask][first : first + len(statistics.entropy)]
     if rows.shape != statistics.entropy.shape:
         return statistics
-    # what the graph counted of ReLU inputs has the padding in it
-    return replace(statistics, counted=rows != 0, relu_maximum=None, relu_zeros=None)
+    return replace(statistics, counted=rows != 0)
 
 
 def _check_mask(mask: str | None, samples: ProbeSet) -> None:
@@ -209,13 +210,13 @@ def match_model(model: Model, probes: Probes | ProbeSet) -> ProbeSet:
         return match_probes(arrays, wanted)
     except ProbeError:
         # that the model cannot run at all is the more useful news
-        plain = Instrumented(model.content, {}, {})
+        plain = Instrumented(model, b"", {}, {})
         TapSession(plain, (), folder=model.folder, source=model.source)
         raise
 
 
 def input_specs(model: Model) -> list[InputSpec]:
-    """What the inputs of a model want. Raises ModelError for one that is no tensor of numbers."""
+    """What the inputs of a model want. Raises ModelError for one that is no tensor."""
     return [_input_spec(model, value) for value in model.inputs]
 
 
@@ -245,11 +246,16 @@ def _correlation(model: Model, tap: Tap, centre: Centre) -> Any:
 
 def _input_spec(model: Model, value: onnx.ValueInfoProto) -> InputSpec:
     tensor = value.type.tensor_type
-    numbers = tensor.elem_type not in (onnx.TensorProto.UNDEFINED, onnx.TensorProto.STRING)
-    if not value.type.HasField("tensor_type") or not numbers:
-        raise ModelError(f"{model.source}: input {value.name!r} is no tensor of numbers")
+    if not value.type.HasField("tensor_type") or not tensor.elem_type:
+        kind = (value.type.WhichOneof("value") or "value of no type").removesuffix("_type")
+        raise ModelError(
+            f"{model.source}: input {value.name!r} is a {kind.replace('_', ' ')}; probes are "
+            "arrays, which fit tensors only"
+        )
     try:
-        dtype = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type))
+        text = tensor.elem_type == onnx.TensorProto.STRING
+        numbers = onnx.helper.tensor_dtype_to_np_dtype
+        dtype = np.dtype(np.str_ if text else numbers(tensor.elem_type))
     except KeyError:
         raise ModelError(
             f"{model.source}: input {value.name!r} is of the unknown type {tensor.elem_type}"

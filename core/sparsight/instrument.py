@@ -5,7 +5,7 @@ to the layer and only that leaves the graph: the host receives kilobytes, and th
 wherever ONNX Runtime runs.
 
 The nodes are appended to the model's bytes, as a second serialized ModelProto: protobuf merges the
-two, and the weights are neither parsed nor written again.
+two. Large weights go beside the bytes, as arrays, so that nobody copies them.
 """
 
 from __future__ import annotations
@@ -21,31 +21,50 @@ from onnx import TensorProto, helper, numpy_helper
 
 from .model import Model
 from .taps import Tap
+from .weights import apart
 
 __all__ = ["Instrumented", "instrument"]
 
 
 @dataclass(frozen=True)
 class Instrumented:
-    """The bytes of a model with tap chains, and the names of what they put out."""
+    """A model with tap chains, in two parts of bytes, and the names of what they put out."""
 
-    content: bytes
+    model: Model
+    chains: bytes
+    """The serialized nodes, to be appended to the bytes of the model."""
     map_shapes: Mapping[str, tuple[int, ...]]
     """By layer name, where it is known beforehand; then "plogp" is flattened."""
     outputs: Mapping[str, Mapping[str, str]]
     """By layer name, then by what it is: "plogp", the sum of p ln p, which is -H, [N, *map, 1];
     "scaled_plogp", the same of a / rms(a), and "rms", [N, positions, 1]; "relu_zeros", at how many
-    positions the ReLU input is <= 0, [N, 1, D]; and "shape" of the tapped tensor, where "plogp" is
-    flattened, [N, positions, 1], and the map's shape is not known beforehand."""
+    positions the ReLU input is <= 0, [N, 1, D]; or "relu_at_most_zero", whether it is, [N,
+    positions, D]; and "shape" of the tapped tensor, where "plogp" is flattened, [N, positions, 1],
+    and the map's shape is not known beforehand."""
+
+    @property
+    def content(self) -> bytes:
+        """The whole as one model."""
+        return self.model.content + self.chains
+
+    def light(self) -> tuple[bytes, Mapping[str, NDArray[Any]]]:
+        """The whole without the numbers of its large weights, and these, by name."""
+        content, weights = apart(self.model)
+        return content + self.chains, weights
 
 
 def instrument(
-    model: Model, taps: Sequence[Tap], statistics: Collection[str] | None = None
+    model: Model,
+    taps: Sequence[Tap],
+    statistics: Collection[str] | None = None,
+    by_position: bool = False,
 ) -> Instrumented:
     """Append to a copy of the model's bytes what computes the statistics of these taps.
 
     `statistics` is a subset of "scale_free_entropy", "rms", "dead_fraction" and "zero_fraction"
-    (all of them unless given); H is always computed. The model's opset may be 7 or newer.
+    (all of them unless given); H is always computed. `by_position`, for batches of which not all
+    positions count, puts out whether each ReLU input is <= 0: dearer. The model's opset may be 7 or
+    newer.
     """
     wanted = _STATISTICS if statistics is None else frozenset(statistics)
     prefix = _free_prefix(model)
@@ -61,15 +80,17 @@ def instrument(
         shape = _map_shape(model, tap) if wanted else None
         if shape is not None:
             map_shapes[tap.name] = shape
-        outputs[tap.name] = _outputs(chain, tap, wanted, flatten=shape is not None)
+        outputs[tap.name] = _outputs(chain, tap, wanted, shape is not None, by_position)
         addition.graph.node.extend(chain.nodes)
         for key, name in outputs[tap.name].items():
-            element_type = TensorProto.INT64 if key == "shape" else kind
+            element_type = _TYPES.get(key, kind)
             addition.graph.output.append(helper.make_tensor_value_info(name, element_type, None))
-    return Instrumented(model.content + addition.SerializeToString(), map_shapes, outputs)
+    return Instrumented(model, addition.SerializeToString(), map_shapes, outputs)
 
 
 _STATISTICS = frozenset({"scale_free_entropy", "rms", "dead_fraction", "zero_fraction"})
+
+_TYPES = {"shape": TensorProto.INT64, "relu_at_most_zero": TensorProto.BOOL}
 
 _POSITIONS, _CHANNELS = 1, 2  # axes of flattened RFAVs, [N, positions, D]
 
@@ -115,7 +136,9 @@ class _Chain:
         return self.add(operator, value, output=output, axes=list(axes), keepdims=1)
 
 
-def _outputs(chain: _Chain, tap: Tap, wanted: frozenset[str], flatten: bool) -> dict[str, str]:
+def _outputs(
+    chain: _Chain, tap: Tap, wanted: frozenset[str], flatten: bool, by_position: bool
+) -> dict[str, str]:
     rfavs = _channels_last(chain, tap, tap.tensor, flatten)
     outputs = {}
     if rfavs.flattened and not flatten:
@@ -132,7 +155,11 @@ def _outputs(chain: _Chain, tap: Tap, wanted: frozenset[str], flatten: bool) -> 
     if tap.relu is not None and wanted & {"dead_fraction", "zero_fraction"}:
         same = tap.relu == tap.tensor
         inputs = rfavs if same else _channels_last(chain, tap, tap.relu, flatten=True)
-        outputs["relu_zeros"] = _relu_zeros(chain, _flat(chain, tap, inputs))
+        flat = _flat(chain, tap, inputs)
+        if by_position:
+            outputs["relu_at_most_zero"] = _at_most_zero(chain, flat, "relu_at_most_zero")
+        else:
+            outputs["relu_zeros"] = _relu_zeros(chain, flat)
     return outputs
 
 
@@ -255,13 +282,15 @@ def _relu_zeros(chain: _Chain, inputs: str) -> str:
     return chain.reduce("ReduceSum", zeros, [_POSITIONS], "relu_zeros")
 
 
-def _at_most_zero(chain: _Chain, value: str) -> str:
+def _at_most_zero(chain: _Chain, value: str, output: str = "") -> str:
+    """Whether numbers are <= 0; a NaN is not."""
     zero = chain.number(0)
     if chain.opset >= 12:
-        return chain.add("LessOrEqual", value, zero)
+        return chain.add("LessOrEqual", value, zero, output=output)
     # Not(x > 0) would also be true of NaN.
     below = chain.add("Less", value, chain.number(1))
-    return chain.add("And", chain.add("Not", chain.add("Greater", value, zero)), below)
+    not_above = chain.add("Not", chain.add("Greater", value, zero))
+    return chain.add("And", not_above, below, output=output)
 
 
 def _free_prefix(model: Model) -> str:

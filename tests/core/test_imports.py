@@ -41,9 +41,15 @@ ORDER = {
     "operators": {"numpy", "onnx"},
     "linear_outputs": {"onnx"},
     "taps": {"numpy", "onnx"},
+    "weights": {"numpy", "onnx"},
     "instrument": {"numpy", "onnx"},
+    "layout": {"numpy"},
     "devices": set(),
-    "session": {"numpy", "onnx", "onnxruntime"},
+    "memory": {"psutil", "pynvml"},
+    "footprint": {"numpy", "onnx"},
+    "runtime": {"numpy", "onnx", "onnxruntime"},
+    "correlation_graph": {"numpy", "onnx"},
+    "session": {"numpy"},
     "analysis": {"numpy", "onnx"},
     "figures": {"numpy", "matplotlib", "PIL"},
     "cli": {"typer", "rich"},
@@ -126,7 +132,7 @@ def test_onnx_runtime_is_imported_in_one_place():
         for path in sources(package)
         if "onnxruntime" in others(imported(path, package))
     ]
-    assert users == [CORE / "session.py"]
+    assert users == [CORE / "runtime.py"]
 
 
 def loaded_by(statement: str) -> set[str]:

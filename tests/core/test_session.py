@@ -8,7 +8,8 @@ from sparsight.devices import candidates
 from sparsight.errors import DeviceError, MissingExtraError, ModelError
 from sparsight.instrument import instrument
 from sparsight.model import open_model
-from sparsight.session import TapSession, provider_report
+from sparsight.runtime import provider_report
+from sparsight.session import TapSession
 from sparsight.taps import find_taps
 
 node = graphs.node

@@ -62,7 +62,7 @@ def _wheels() -> Iterator[tuple[bool, str]]:
 
 def _providers() -> Iterator[tuple[bool, str]]:
     try:
-        from ..session import provider_report
+        from ..runtime import provider_report
 
         _, report = provider_report()
     except MissingExtraError:
