@@ -15,10 +15,12 @@ from tests.paper.layouts import decoded, write_cifar_10
 from sparsight.cli import main
 from sparsight.errors import UsageError
 from sparsight.reader import read_run
-from sparsight_torch.paper.cells import PRESETS, Cell, Choices, Protocol
+from sparsight_torch.paper.cells import PRESETS, Cell, Protocol
+from sparsight_torch.paper.choices import Choices
 from sparsight_torch.paper.commands import default_runs, select
 from sparsight_torch.paper.execution import Execution
-from sparsight_torch.paper.experiments import Experiment, read_result
+from sparsight_torch.paper.experiments import Experiment
+from sparsight_torch.paper.results import read_result
 
 SMALL = ["--epochs", "5", "--training-images", "400", "--probes", "20"]
 SMALL += ["--validation-images", "50", "--threads", "1"]
@@ -186,6 +188,8 @@ def test_help_shows_the_sub_commands(capfd):
         (["--choose", "pading=valid"], "no choice 'pading'"),
         (["--choose", "padding=none"], "one of same, valid was wanted"),
         (["--choose", "kappa=much"], "a number was wanted"),
+        (["--choose", "lambda=nan"], "a strength, 0 or more, was wanted"),
+        (["--choose", "lambda=-1"], "a strength, 0 or more, was wanted"),
         (["--precision", "bf16"], "is for CUDA"),
         (["--device", "tpu"], "'cpu', 'cuda' or 'cuda:1'"),
     ],
@@ -272,14 +276,14 @@ def test_presets_of_one_protocol_share_their_cells():
     """So that a default cell of `choices` is the one of `small`, and trained once."""
     small, choices, adam = (PRESETS[name] for name in ("small", "choices", "adam"))
     assert small.protocol == choices.protocol == adam.protocol
-    assert default_runs("choices") == default_runs("adam") == default_runs("small")
+    assert default_runs(choices) == default_runs(adam) == default_runs(small)
     default = {cell for cell in choices.cells if not cell.choices.changed()}
     assert default < set(small.cells)
     varied = [cell for cell in choices.cells if cell.choices.changed()]
     assert all(len(cell.choices.changed()) == 1 for cell in varied)
     assert all(dataclasses.replace(cell, choices=Choices()) in default for cell in varied)
     touched = {name for cell in varied for name in cell.choices.changed()}
-    assert touched == {field.name for field in dataclasses.fields(Choices)}
+    assert touched == {field.name.strip("_") for field in dataclasses.fields(Choices)}
 
 
 def test_choices_and_seeds_replace_the_presets():

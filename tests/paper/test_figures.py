@@ -6,7 +6,8 @@ from PIL import Image
 from tests.paper.layouts import write_cifar_10
 
 from sparsight.cli import main
-from sparsight_torch.paper.cells import Cell, Protocol
+from sparsight_torch.paper.cells import PRESETS, Cell, Protocol
+from sparsight_torch.paper.choices import Choices
 from sparsight_torch.paper.execution import Execution
 from sparsight_torch.paper.experiments import Experiment
 from sparsight_torch.paper.figures import FIGURES, draw
@@ -22,13 +23,16 @@ def runs(tmp_path_factory):
     for network, optimiser in (("vanillaNet", "sgd"), ("sr2Net", "sgd"), ("normNet", "adam")):
         cell = Cell(network, "s", "cifar-10", optimiser)
         Experiment(cell, protocol, folder, data, Execution()).run()
+    varied = Cell("sr2Net", "s", "cifar-10", choices=Choices(reduction="mean"))
+    Experiment(varied, protocol, folder, data, Execution()).run()
     return folder
 
 
 @pytest.mark.parametrize("name", FIGURES)
 def test_every_figure_is_drawn(name, runs, tmp_path):
     out = tmp_path / "figure.png"
-    arguments = ["--preset", "smoke", "--runs", str(runs), "--size", "s", "--out", str(out)]
+    preset = {"a1": "adam", "a2": "adam", "choices": "choices"}.get(name, "smoke")
+    arguments = ["--preset", preset, "--runs", str(runs), "--size", "s", "--out", str(out)]
     assert main(["paper", name, *arguments]) == 0
     pixels = np.asarray(Image.open(out).convert("L"))
     assert min(pixels.shape) > 300
@@ -36,7 +40,7 @@ def test_every_figure_is_drawn(name, runs, tmp_path):
 
 
 def test_a_missing_run_is_said(runs):
-    figure = draw("figure3", runs, "cifar-10", "s", 0)
+    figure = draw("figure3", PRESETS["smoke"], runs)
     (axes,) = figure.axes
     labels = [text.get_text() for text in axes.get_legend().get_texts()]
     assert labels[:2] == ["vanillaNet", "dropNet: not run"]
@@ -46,17 +50,33 @@ def test_a_missing_run_is_said(runs):
 def test_the_curve_is_the_recorded_loss(runs):
     from sparsight.reader import read_run
 
-    figure = draw("figure3", runs, "cifar-10", "s", 0)
+    figure = draw("figure3", PRESETS["smoke"], runs)
     recorded = read_run(runs / "cifar-10_vanillaNet-s_sgd_seed0").scalars["loss/validation"]
     raw = figure.axes[0].lines[1]
     assert list(raw.get_xdata()) == list(recorded)
     assert list(raw.get_ydata()) == list(recorded.values())
 
 
+def test_choices_are_drawn_beside_the_defaults(runs):
+    figure = draw("choices", PRESETS["choices"], runs)
+    grid = np.array(figure.axes).reshape(-1, 4)
+    networks = [axes.get_ylabel().partition(":")[0] for axes in grid[:, 0]]
+    assert networks == ["vanillaNet", "sr2Net", "sr3Net", "dropNet", "normNet"]
+    labels = [text.get_text() for text in grid[1, -1].get_legend().get_texts()]
+    assert labels[:3] == ["defaults", "reduction=mean", "entropy_at=activation: not run"]
+    entropies = [line.get_ydata() for line in grid[1, 1].lines]
+    assert len(entropies) == 2
+    assert entropies[0][0] == entropies[1][0]  # the same network before training
+    assert (entropies[0] != entropies[1]).any()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["figure3", "--seed", "7"], "holds no run for figure3"),
+        (["figure3", "--seed", "7"], "holds no run of figure3 (cifar-10, size s, sgd, seed 7)"),
+        (["figure3", "--size", "q"], "the preset has no size 'q'"),
+        (["figure3", "--data-set", "cifar10"], "no data set 'cifar10'; did you mean 'cifar-10'?"),
+        (["a1"], "no cell that a1 shows, trained by adam"),
         (["figure3", "--out", "x.docx"], "a file that ends in one of"),
     ],
 )

@@ -10,11 +10,19 @@ import pytest
 
 from sparsight.cli import main
 from sparsight.errors import RunError
-from sparsight_torch.paper.cells import PRESETS, Choices
+from sparsight_torch.paper.cells import PRESETS
+from sparsight_torch.paper.choices import Choices
 from sparsight_torch.paper.commands import command
 from sparsight_torch.paper.figures import FIGURES
-from sparsight_torch.paper.report import layers_table, report
-from sparsight_torch.paper.tables import PAPER_TABLE2, read_results, rendered, table2, table3
+from sparsight_torch.paper.report import (
+    choices_table,
+    layers_table,
+    meaning,
+    report,
+    validation_table,
+)
+from sparsight_torch.paper.results import read_results
+from sparsight_torch.paper.tables import PAPER_TABLE2, rendered, table2, table3
 
 SMALL, FULL = PRESETS["small"], PRESETS["full"]
 
@@ -62,8 +70,8 @@ def test_ours_stands_beside_the_papers_with_its_spread(tmp_path):
     stored = [result_of(SMALL, cell, 0.5 + 0.01 * cell.seed) for cell in cells]
     table = table2(SMALL, read_results(store(tmp_path, *stored)))
     rows = {row[0]: row[1:] for row in table.rows}
-    assert table.header == ("network", "c10 s", "paper", "c10 m", "paper")
-    assert rows["sr2Net"] == (".5100 ± .0100 (3 seeds)", "–", "not run", "–")
+    assert table.header == ("network", "c10 s", "c10 m")
+    assert rows["sr2Net"] == (".5100 ± .0100 (3 seeds)", "not run")
     assert rows["vanillaNet"][0] == "not run"
 
 
@@ -89,18 +97,55 @@ def test_both_halves_of_a_pair(tmp_path):
 
 def test_results_of_other_choices_are_kept_apart(tmp_path):
     cell = dataclasses.replace(SMALL.cells[0], choices=Choices(padding="valid"))
-    results = read_results(store(tmp_path, result_of(SMALL, cell, 0.9)))
-    assert table2(SMALL, results).rows[0][1] == "not run"
+    stored = [result_of(SMALL, cell, 0.9), result_of(SMALL, SMALL.cells[1], 0.4)]
+    results = read_results(store(tmp_path, *stored))
+    assert [row[1] for row in table2(SMALL, results).rows[:2]] == ["not run", ".4000"]
     text = report([(SMALL, results)], "docs/results")
-    assert "| padding=valid | 0 | .9000 | 17 |" in text
     assert "--choose padding=valid` | .9000" in text
+    assert "| cifar-10 vanillaNet-s | padding=valid | .9000 | 2.000 | 2.000 | 17 |" in text
+
+
+def test_other_choices_stand_under_the_defaults_with_their_spread(tmp_path):
+    seeds = seeds_of(SMALL, "sr2Net", "s")[:2]
+    changes = [Choices(), Choices(reduction="mean"), Choices(lambda_=0.01)]
+    stored = [
+        result_of(SMALL, dataclasses.replace(cell, choices=choices), 0.5 + 0.1 * cell.seed)
+        for cell in seeds
+        for choices in changes
+    ]
+    rows = choices_table(read_results(store(tmp_path, *stored))).rows
+    assert [row[1] for row in rows] == ["defaults", "lambda=0.01", "reduction=mean"]
+    assert [row[0] for row in rows] == ["cifar-10 sr2Net-s (2 seeds)", "", ""]
+    assert {row[2] for row in rows} == {".5500 ± .0500"}
+    assert rows[0][6:] == (".50 ± .00", ".90 ± .00", "20.00 ± .00", "–")
+
+
+def test_a_network_that_never_had_a_finite_loss_is_shown(tmp_path):
+    stored = result_of(SMALL, SMALL.cells[0], 0.1)
+    stored["epochs"]["loss/validation"] = [None] * SMALL.protocol.epochs
+    (row,) = validation_table(read_results(store(tmp_path, stored))).rows
+    assert row[3:5] == ("–", "–")
+
+
+@pytest.mark.parametrize(
+    ("patterns", "said"),
+    [
+        ([0.0, 0.0], "In all 2 layers whose relative entropy fell by more than .05, the activ"),
+        ([0.0, 0.4], "In 1 of 2 layers"),
+        ([0.4, 0.4], "in 2 their pattern grew sparse too, as the paper says"),
+    ],
+)
+def test_what_the_layers_mean_is_counted(tmp_path, patterns, said):
+    cells = SMALL.cells[:2]
+    stored = [result_of(SMALL, c, 0.5, 0.5, p) for c, p in zip(cells, patterns, strict=True)]
+    assert said in meaning(read_results(store(tmp_path, *stored)))
 
 
 def test_protocols_do_not_mix(tmp_path):
     other = result_of(SMALL, SMALL.cells[1], 0.5)
     other["protocol"]["epochs"] = 3
     store(tmp_path, result_of(SMALL, SMALL.cells[0], 0.5), other)
-    with pytest.raises(RunError, match="mixes results of 2 protocols"):
+    with pytest.raises(RunError, match=r"several protocols \(epochs: 3, not 60\)"):
         read_results(tmp_path)
 
 
@@ -129,16 +174,50 @@ def test_every_cell_is_listed_with_its_command(tmp_path):
 
 
 def test_the_forms(tmp_path):
-    table = table2(SMALL, read_results(tmp_path))
+    table = table3(FULL, read_results(tmp_path))
     markdown = rendered(table, "markdown").splitlines()
-    assert markdown[2].startswith("| network | c10 s |")
-    assert markdown[3] == "|" + " --- |" * 5
+    assert markdown[2].startswith("| network | c10 | paper | c100 |")
+    assert markdown[3] == "|" + " --- |" * 7
     latex = rendered(table, "latex")
-    assert r"vanillaNet & not run & -- & not run & -- \\" in latex
-    assert latex.count(r"\\") == 7
-    text = rendered(table, "text").splitlines()
-    assert len({line.find("paper") for line in text[1:2]}) == 1
-    assert text[2].startswith("vanillaNet  not run")
+    assert r"LeNet & not run & .6006 $\to$ .6101 & not run &" in latex
+    assert latex.count(r"\\") == 3
+    title, header, lenet, alexnet = rendered(table, "text").splitlines()
+    assert title.startswith("Table 3: best accuracy")
+    assert header.find("paper") == lenet.find(".6006") == alexnet.find(".6987") > 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["table2", "--format", "html"], "text, markdown or latex"),
+        (["table2", "--runs", "/no/such"], "there is no folder /no/such"),
+        (["table3", "--preset", "small"], "no cell of Table 3; full has them all"),
+        (["results", "--runs", "/no/such"], "/no/such holds no finished cell"),
+    ],
+)
+def test_bad_input_gets_a_sentence(arguments, message, tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    assert main(["paper", *arguments]) == 2
+    assert message in capfd.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_title_says_how_long_it_was_trained(tmp_path):
+    stored = result_of(SMALL, SMALL.cells[0], 0.5)
+    stored["protocol"]["epochs"] = 3
+    results = read_results(store(tmp_path, stored))
+    assert table2(SMALL, results).title == "Table 2: best accuracy in 3 epochs"
+
+
+def test_runs_of_other_numbers_are_not_collected(tmp_path, capfd):
+    """Their commands on the page would be wrong."""
+    stored = result_of(SMALL, SMALL.cells[0], 0.5)
+    stored["protocol"]["epochs"] = 3
+    store(tmp_path / "runs", stored)
+    page, collected = str(tmp_path / "page.md"), str(tmp_path / "collected")
+    arguments = ["--out", page, "--collected", collected, "--runs", str(tmp_path / "runs")]
+    assert main(["paper", "results", *arguments]) == 2
+    assert "of another protocol than preset small (epochs: 3, not 60)" in capfd.readouterr().err
 
 
 def test_the_command_prints_and_generates(tmp_path, capfd):
@@ -155,13 +234,16 @@ def test_the_command_prints_and_generates(tmp_path, capfd):
     first = page.read_text()
     assert main(arguments) == 0
     assert page.read_text() == first  # from what was collected, without the runs
-    assert main(["paper", "table2", "--format", "html"]) == 2
-    assert "text, markdown or latex" in capfd.readouterr().err
 
 
 def test_a_file_that_is_no_result(tmp_path):
     (tmp_path / "x.json").write_text("{}")
     with pytest.raises(RunError, match="no result of a cell"):
+        read_results(tmp_path)
+    stored = result_of(SMALL, SMALL.cells[0], 0.5)
+    stored["cell"]["choices"]["padding"] = "reflect"
+    (tmp_path / "x.json").write_text(json.dumps(stored))
+    with pytest.raises(RunError, match="no result of a cell: padding=reflect"):
         read_results(tmp_path)
 
 

@@ -1,43 +1,21 @@
-"""What is run: cells of the paper's tables, the protocols they are run under, and open choices."""
+"""What is run: the cells of the paper's tables, and the protocols that they are run under."""
 
 from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from sparsight.errors import UsageError, nearest
 
-from ..functional import Form, Reduction
+from .choices import DEFAULT, VARIED, Choices
 from .classics import CLASSICS
 from .formats import DATASETS
-from .networks import NETWORKS, WIDTHS, Initialisation, NetworkSpec, Padding, Placement
+from .networks import NETWORKS, WIDTHS, NetworkSpec
 
-__all__ = ["PRESETS", "Cell", "Choices", "Preset", "Protocol", "network_spec", "preset"]
+__all__ = ["PRESETS", "Cell", "Preset", "Protocol", "network_spec", "preset"]
 
 Optimiser = Literal["sgd", "adam"]
-
-
-@dataclass(frozen=True)
-class Choices:
-    """What the paper leaves open; the defaults are what docs/paper.md argues for."""
-
-    padding: Padding = "same"
-    initialisation: Initialisation = "glorot"
-    placement: Placement = "block"
-    """Where dropNet's dropout and normNet's batch normalisation stand."""
-    entropy_at: Literal["linear", "activation"] = "linear"
-    reduction: Reduction = "sum"
-    centre: Literal["own", "filters"] = "own"
-    form: Form = "signed"
-    lambda_: float = 1e-3
-    kappa: float = 1.0
-
-    def changed(self) -> dict[str, Any]:
-        """The choices that are not the defaults."""
-        default = dataclasses.asdict(Choices())
-        ours = dataclasses.asdict(self)
-        return {name: value for name, value in ours.items() if value != default[name]}
 
 
 @dataclass(frozen=True)
@@ -67,7 +45,7 @@ class Cell:
     data: str
     optimiser: Optimiser = "sgd"
     seed: int = 0
-    choices: Choices = Choices()
+    choices: Choices = DEFAULT
 
     def __post_init__(self) -> None:
         if self.data not in DATASETS:
@@ -86,7 +64,7 @@ class Cell:
     @property
     def name(self) -> str:
         """Names the cell's folder: everything but the protocol is in it."""
-        changed = [f"{key.strip('_')}-{value}" for key, value in self.choices.changed().items()]
+        changed = [f"{key}-{value}" for key, value in self.choices.changed().items()]
         return "_".join([self.data, self.label, self.optimiser, *changed, f"seed{self.seed}"])
 
 
@@ -140,31 +118,13 @@ def _small() -> tuple[Cell, ...]:
     return (*s[:6], *_six("cifar-10", "m"), *s[6:])
 
 
-_VARIED: dict[str, tuple[dict[str, Any], ...]] = {
-    "vanillaNet": ({"padding": "valid"}, {"initialisation": "torch"}),
-    "sr2Net": (
-        {"reduction": "mean"},
-        {"entropy_at": "activation"},
-        {"padding": "valid"},
-        {"initialisation": "torch"},
-        {"lambda_": 1e-4},
-        {"lambda_": 3e-3},
-        {"lambda_": 1e-2},
-    ),
-    "sr3Net": ({"centre": "filters"}, {"form": "squared"}, {"form": "positive"}, {"kappa": 0.1}),
-    "dropNet": ({"placement": "convolution"},),
-    "normNet": ({"placement": "convolution"},),
-}
-"""Other choices than the defaults, one at a time, by a network that they change."""
-
-
 def _choices() -> tuple[Cell, ...]:
-    """The networks of `_VARIED` with the default choices, then with each other one alone."""
-    default = [Cell(network, "s", "cifar-10") for network in _VARIED]
+    """The networks of `VARIED` with the default choices, then with each other one alone."""
+    default = [Cell(network, "s", "cifar-10") for network in VARIED]
     varied = [
-        dataclasses.replace(cell, choices=Choices(**change))
+        dataclasses.replace(cell, choices=choices)
         for cell in default
-        for change in _VARIED[cell.network]
+        for choices in VARIED[cell.network]
     ]
     return (*default, *varied)
 
@@ -188,12 +148,12 @@ PRESETS = {
         _small(),
     ),
     "choices": Preset(
-        "what the paper leaves open, each choice varied alone at size s, as in small: hours",
+        "what the paper leaves open, each choice varied alone at size s: hours",
         _REDUCED,
         _choices(),
     ),
     "adam": Preset(
-        "four networks at size s with Adam, as in small: half an hour",
+        "four networks at size s with Adam: half an hour",
         _REDUCED,
         tuple(
             Cell(network, "s", "cifar-10", "adam")

@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
-from sparsight.errors import UsageError
+from sparsight.errors import RunError, UsageError
 
-from .cells import PRESETS, Cell, Choices, Preset, preset
+from .cells import PRESETS, Cell, Preset, preset
+from .choices import Choices, choices_of
 from .data import data_folder
 from .download import make_available
 from .execution import Execution
 from .experiments import Experiment
 from .figures import FIGURES, draw, save
 from .formats import DATASETS
-from .networks import WIDTHS
-from .report import collect, report, write_report
+from .report import protocols, report
+from .results import Results, collect, read_results, store
 from .running import run_all
-from .tables import Format, read_results, rendered, table2, table3
+from .tables import Format, Table, rendered, table2, table3
 
 __all__ = ["command"]
 
@@ -34,12 +35,13 @@ command = typer.Typer(
 
 _PresetOption = Annotated[str, typer.Option("--preset", help=", ".join(PRESETS))]
 _RunsOption = Annotated[
-    Path | None, typer.Option("--runs", help="Where runs are; runs/paper/PRESET if not given.")
+    Path | None, typer.Option("--runs", help="Where runs are; runs/paper/PROTOCOL if not given.")
 ]
 _DataOption = Annotated[
     Path | None, typer.Option("--data", help="Folder of the data sets; else SPARSIGHT_DATA.")
 ]
 _Names = Annotated[list[str] | None, typer.Option(help="Only these; may be repeated.")]
+_Number = Annotated[int | None, typer.Option(min=1, help="Instead of the preset's.")]
 
 
 def _console(stderr: bool = False) -> Console:
@@ -51,10 +53,11 @@ def cells(preset_name: _PresetOption = "small", runs: _RunsOption = None) -> Non
     """List the cells of a preset, with the index that `run --index` takes."""
     chosen = preset(preset_name)
     _console().print(f"{preset_name}: {chosen.summary}", soft_wrap=True)
-    folder = runs or default_runs(preset_name)
+    folder = runs or default_runs(chosen)
     for index, cell in enumerate(chosen.cells):
         finished = (folder / cell.name / "result.json").exists()
-        _console().print(f"{index:3d}  {cell.name}{'  (finished)' if finished else ''}")
+        line = f"{index:3d}  {cell.name}{'  (finished)' if finished else ''}"
+        _console().print(line, soft_wrap=True)
 
 
 @command.command()
@@ -66,7 +69,16 @@ def run(
     size: _Names = None,
     data_set: _Names = None,
     optimiser: _Names = None,
-    seed: Annotated[list[int] | None, typer.Option(help="Seeds; replace the preset's.")] = None,
+    seed: Annotated[
+        list[int] | None, typer.Option(min=0, help="Seeds; replace the preset's.")
+    ] = None,
+    choose: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="What the paper leaves open, as padding=valid (docs/paper.md); replaces the "
+            "preset's choices. May be repeated."
+        ),
+    ] = None,
     index: Annotated[
         int | None, typer.Option(help="Only the cell of this index, for array jobs.")
     ] = None,
@@ -75,14 +87,10 @@ def run(
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads of a cell.")] = None,
     precision: Annotated[str, typer.Option(help="float32, or on CUDA tf32, bf16.")] = "float32",
     compile: Annotated[bool, typer.Option("--compile", help="Compile the network.")] = False,
-    epochs: Annotated[int | None, typer.Option(min=1, help="Instead of the preset's.")] = None,
-    training_images: Annotated[int | None, typer.Option(min=1)] = None,
-    validation_images: Annotated[int | None, typer.Option(min=1)] = None,
-    probes: Annotated[int | None, typer.Option(min=1)] = None,
-    choose: Annotated[
-        list[str] | None,
-        typer.Option(help="A choice that the paper leaves open, as padding=valid (docs/paper.md)."),
-    ] = None,
+    epochs: _Number = None,
+    training_images: _Number = None,
+    validation_images: _Number = None,
+    probes: _Number = None,
 ) -> None:
     """Train the cells of a preset that are not finished; killed runs go on where they were."""
     chosen = preset(preset_name)
@@ -92,24 +100,21 @@ def run(
         if not 0 <= index < len(selected):
             raise UsageError(f"--index {index}: there are {len(selected)} cells, counted from 0")
         selected = [selected[index]]
-    overrides: dict[str, Any] = {
+    given = {
         "epochs": epochs,
         "training": training_images,
         "validation": validation_images,
         "probes": probes,
     }
-    protocol = dataclasses.replace(
-        chosen.protocol, **{key: value for key, value in overrides.items() if value is not None}
-    )
+    changed: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
+    protocol = dataclasses.replace(chosen.protocol, **changed)
     execution = Execution(device, threads, precision, compile)  # type: ignore[arg-type]
-    experiments = [
-        Experiment(cell, protocol, runs or default_runs(preset_name), data_folder(data), execution)
-        for cell in selected
-    ]
+    folder, root = runs or default_runs(chosen), data_folder(data)
+    experiments = [Experiment(cell, protocol, folder, root, execution) for cell in selected]
     console = _console(stderr=True)
     if not all(experiment.is_finished() for experiment in experiments):
         for name in dict.fromkeys(cell.data for cell in selected):
-            make_available(name, data_folder(data), console)
+            make_available(name, root, console)
     run_all(experiments, jobs, console)
 
 
@@ -124,74 +129,75 @@ def download(
         _console().print(f"{name}: {folder}", soft_wrap=True)
 
 
-_FormatOption = Annotated[str, typer.Option("--format", help="text, markdown or latex.")]
-
-
-@command.command("table2")
-def print_table2(
-    preset_name: _PresetOption = "full", runs: _RunsOption = None, form: _FormatOption = "text"
-) -> None:
-    """Print Table 2: ours beside the paper's, with the spread over seeds."""
-    chosen = preset(preset_name)
-    results = read_results(runs or default_runs(preset_name))
-    print(rendered(table2(chosen, results), _form(form)), end="")
-
-
-@command.command("table3")
-def print_table3(
-    preset_name: _PresetOption = "full", runs: _RunsOption = None, form: _FormatOption = "text"
-) -> None:
-    """Print Table 3: LeNet and AlexNet without and with regularisation."""
-    chosen = preset(preset_name)
-    results = read_results(runs or default_runs(preset_name))
-    print(rendered(table3(chosen, results), _form(form)), end="")
-
-
 @command.command()
 def results(
     out: Annotated[Path, typer.Option(help="The page to write.")] = Path("docs/results.md"),
     collected: Annotated[
-        Path, typer.Option(help="Result files, a folder a preset; those of --runs are added.")
+        Path, typer.Option(help="Result files, a folder a protocol; those of --runs are added.")
     ] = Path("docs/results"),
     preset_name: _PresetOption = "small",
-    runs: _RunsOption = None,
+    runs: Annotated[
+        Path | None, typer.Option(help="Runs to collect results from; none if not given.")
+    ] = None,
 ) -> None:
     """Collect the results of runs, and generate the page that shows all that were collected."""
+    protocol = preset(preset_name).protocol
     if runs is not None:
-        collect(runs, collected / preset(preset_name).protocol.name)
+        collect(runs, collected / protocol.name, protocol)
     parts = [
-        (chosen, read_results(collected / name))
-        for name, chosen in PRESETS.items()
+        (part, read_results(collected / name))
+        for name, part in protocols().items()
         if (collected / name).is_dir()
     ]
     if not parts:
         raise UsageError(f"{collected} holds no results; pass the --runs that made some")
-    write_report(report(parts, collected.as_posix()), out)
+    store(out, report(parts, collected.as_posix()))
     _console(stderr=True).print(f"{out} is written", soft_wrap=True)
+
+
+def _table_command(name: str, table: Callable[[Preset, Results], Table], help: str) -> None:
+    """Register a table as a command of its own: `sparsight paper table2`."""
+
+    def print_table(
+        preset_name: _PresetOption = "full",
+        runs: _RunsOption = None,
+        form: Annotated[str, typer.Option("--format", help="text, markdown or latex.")] = "text",
+    ) -> None:
+        chosen = preset(preset_name)
+        if runs is not None and not runs.is_dir():
+            raise RunError(f"there is no folder {runs}")
+        found = read_results(runs or default_runs(chosen))
+        print(rendered(table(chosen, found), _form(form)), end="")
+
+    command.command(name, help=help)(print_table)
+
+
+_table_command(
+    "table2", table2, "Print Table 2: ours, with the spread of seeds, beside the paper's."
+)
+_table_command("table3", table3, "Print Table 3: LeNet and AlexNet without and with penalties.")
 
 
 def _figure_command(name: str) -> None:
     """Register a figure as a command of its own: `sparsight paper figure3`."""
+    spec = FIGURES[name]
 
     def figure(
-        preset_name: _PresetOption = "long" if name == "figure6" else "full",
+        preset_name: _PresetOption = spec.preset,
         runs: _RunsOption = None,
         data_set: Annotated[str | None, typer.Option(help="The preset's first if not given.")] = (
             None
         ),
         size: Annotated[str | None, typer.Option(help="The preset's last if not given.")] = None,
-        seed: Annotated[int, typer.Option()] = 0,
+        seed: Annotated[int, typer.Option(min=0)] = 0,
         out: Annotated[Path | None, typer.Option(help="PDF, SVG or PNG.")] = None,
     ) -> None:
-        cells = [cell for cell in preset(preset_name).cells if cell.size]
-        data = data_set or cells[0].data
-        folder = runs or default_runs(preset_name)
-        chosen = size or max((cell.size for cell in cells), key=list(WIDTHS).index)
+        chosen = preset(preset_name)
         target = out or Path(f"{name}.pdf")
-        save(draw(name, folder, data, chosen, seed), target)
+        save(draw(name, chosen, runs or default_runs(chosen), data_set, size, seed), target)
         _console(stderr=True).print(f"{target} is written", soft_wrap=True)
 
-    command.command(name, help=f"Draw {FIGURES[name].title.lower()} from event files.")(figure)
+    command.command(name, help=f"Draw {spec.title.lower()} from event files.")(figure)
 
 
 for _name in FIGURES:
@@ -204,9 +210,9 @@ def _form(name: str) -> Format:
     return name  # type: ignore[return-value]
 
 
-def default_runs(preset_name: str) -> Path:
+def default_runs(chosen: Preset) -> Path:
     """Where a preset's runs go if nothing else is said: presets of one protocol share a folder."""
-    return Path("runs/paper") / preset(preset_name).protocol.name
+    return Path("runs/paper") / chosen.protocol.name
 
 
 def select(
@@ -234,36 +240,3 @@ def select(
     if seeds:
         found = [dataclasses.replace(cell, seed=seed) for seed in seeds for cell in found]
     return list(dict.fromkeys(found))
-
-
-def choices_of(given: list[str]) -> Choices:
-    """Choices from `name=value` texts. Raises UsageError for what is no choice."""
-    kinds: dict[str, Any] = {
-        "padding": ("same", "valid"),
-        "initialisation": ("glorot", "torch"),
-        "placement": ("block", "convolution"),
-        "entropy_at": ("linear", "activation"),
-        "reduction": ("sum", "mean"),
-        "centre": ("own", "filters"),
-        "form": ("signed", "squared", "positive"),
-        "lambda": float,
-        "kappa": float,
-    }
-    found: dict[str, Any] = {}
-    for text in given:
-        name, _, value = text.partition("=")
-        if name not in kinds:
-            raise UsageError(f"no choice {name!r}; there are: {', '.join(kinds)}")
-        found["lambda_" if name == "lambda" else name] = _value(name, value, kinds[name])
-    return Choices(**found)
-
-
-def _value(name: str, value: str, kind: Any) -> Any:
-    if kind is float:
-        try:
-            return float(value)
-        except ValueError:
-            raise UsageError(f"{name}={value}: a number was wanted") from None
-    if value not in kind:
-        raise UsageError(f"{name}={value}: one of {', '.join(kind)} was wanted")
-    return value

@@ -28,9 +28,10 @@ from ..recorder import Recorder
 from .cells import Cell, Protocol
 from .data import ExperimentData, load_data, scaled
 from .execution import Execution
+from .results import difference, read_result
 from .training import Training, train_epoch, validate
 
-__all__ = ["Experiment", "read_result"]
+__all__ = ["Experiment"]
 
 _STATISTICS = ("entropy", "scale_free_entropy", "rms", "dead_fraction", "correlation_mean")
 Report = Callable[[int, dict[str, float]], None]
@@ -154,13 +155,11 @@ class Experiment:
             raise RunError(f"cannot write {path}: {error}") from None
 
     def _check(self, found: dict[str, Any], path: Path) -> None:
-        ours = json.loads(json.dumps(self.identity()))
-        theirs = {key: json.loads(json.dumps(found.get(key))) for key in ours}
-        for part, wanted in ours.items():
-            if theirs[part] != wanted:
-                difference = _difference(theirs[part], wanted)
+        for part, wanted in self.identity().items():
+            other = difference(found.get(part), wanted)
+            if other:
                 raise UsageError(
-                    f"{path} is of a run with other settings ({difference}); choose another --runs "
+                    f"{path} is of a run with other settings ({other}); choose another --runs "
                     "folder, or remove it"
                 )
 
@@ -206,17 +205,6 @@ def _alone(folder: Path) -> Iterator[None]:
         yield
 
 
-def read_result(path: Path) -> dict[str, Any]:
-    """A cell's result. Raises RunError where it cannot be read."""
-    try:
-        content: dict[str, Any] = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise RunError(f"cannot read the result {path}: {error}") from None
-    if not isinstance(content, dict):
-        raise RunError(f"{path} is no result of a cell")
-    return content
-
-
 def _fresh_history() -> dict[str, Any]:
     """Per epoch, and per layer before training and after each epoch."""
     return {"epochs": {}, "layers": {}, "seconds": []}
@@ -256,10 +244,3 @@ def _write(path: Path, content: bytes) -> None:
         os.replace(unfinished, path)
     except OSError as error:
         raise RunError(f"cannot write {path}: {error.strerror or error}") from None
-
-
-def _difference(theirs: Any, ours: Any) -> str:
-    if not isinstance(theirs, dict) or not isinstance(ours, dict):
-        return f"{theirs}, not {ours}"
-    name = next(key for key in {**ours, **theirs} if theirs.get(key) != ours.get(key))
-    return f"{name}: {theirs.get(name)}, not {ours.get(name)}"

@@ -2,33 +2,30 @@
 
 from __future__ import annotations
 
-import json
-import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from sparsight.errors import RunError
+from sparsight.errors import UsageError
 
-from .cells import Choices, Preset
+from .cells import Preset
 from .classics import CLASSICS
-from .experiments import read_result
+from .formats import DATASETS
 from .networks import NETWORKS
+from .results import Column, Group, Results, over_seeds
 
 __all__ = [
+    "NOT_RUN",
     "PAPER_TABLE2",
     "PAPER_TABLE3",
-    "Results",
     "Table",
-    "read_results",
+    "accuracy",
+    "printed",
     "rendered",
     "table2",
     "table3",
 ]
 
-Column = tuple[str, str, str]
-"""Data set, size, optimiser."""
 Format = Literal["text", "markdown", "latex"]
 
 NOT_RUN = "not run"
@@ -84,88 +81,63 @@ class Table:
     rows: tuple[tuple[str, ...], ...]
 
 
-@dataclass(frozen=True)
-class Results:
-    """Finished cells of one protocol with the default choices, and those with other choices."""
-
-    default: tuple[dict[str, Any], ...]
-    varied: tuple[dict[str, Any], ...]
-
-    def of(self, network: str, column: Column) -> list[dict[str, Any]]:
-        """The results of one cell of a table, one a seed."""
-        wanted = (network, *column)
-        return [result for result in self.default if _key(result) == wanted]
-
-
-def read_results(runs: Path) -> Results:
-    """All `result.json` within `runs`, and `*.json` beside one another, as in docs/results.
-
-    Raises RunError for a file that is no result, or where they are of several protocols.
-    """
-    found = sorted(runs.glob("*/result.json")) + sorted(runs.glob("*.json"))
-    results = []
-    for path in found:
-        result = read_result(path)
-        if not {"cell", "protocol", "best_accuracy", "layers"} <= result.keys():
-            raise RunError(f"{path} is no result of a cell")
-        results.append(result)
-    protocols = {json.dumps(result["protocol"], sort_keys=True) for result in results}
-    if len(protocols) > 1:
-        raise RunError(f"{runs} mixes results of {len(protocols)} protocols; pass one's folder")
-    plain = json.loads(json.dumps(Choices().__dict__))
-    return Results(
-        tuple(r for r in results if r["cell"]["choices"] == plain),
-        tuple(r for r in results if r["cell"]["choices"] != plain),
-    )
-
-
 def table2(preset: Preset, results: Results) -> Table:
-    """Best accuracy of the six networks: ours, its spread over seeds, and the paper's."""
+    """Best accuracy of the six networks: ours, its spread over seeds, and the paper's.
+
+    The paper's stands only beside columns that it prints. Raises UsageError for a preset without
+    any of the six.
+    """
     cells = [cell for cell in preset.cells if cell.network in NETWORKS]
+    if not cells:
+        raise UsageError("the preset has no cell of Table 2; full has them all")
     columns = list(dict.fromkeys((cell.data, cell.size, cell.optimiser) for cell in cells))
     header = ["network"]
     for column in columns:
-        header += [_title(column), "paper"]
+        header += [_title(column), "paper"] if column in _COLUMNS else [_title(column)]
     rows = []
     for network in NETWORKS:
         row = [network]
         for column in columns:
-            printed = PAPER_TABLE2.get((network, column))
-            row += [spread(results.of(network, column)), _printed(printed)]
+            row.append(_best(results.of(network, column)))
+            if column in _COLUMNS:
+                row.append(printed(PAPER_TABLE2[network, column]))
         rows.append(tuple(row))
-    epochs = preset.protocol.epochs
-    return Table(f"Table 2: best accuracy in {epochs} epochs", tuple(header), tuple(rows))
+    return Table(_headline("Table 2: best accuracy", preset, results), tuple(header), tuple(rows))
 
 
 def table3(preset: Preset, results: Results) -> Table:
-    """Best accuracy of LeNet and AlexNet without -> with regularisation, ours and the paper's."""
+    """Best accuracy of LeNet and AlexNet without -> with regularisation, ours and the paper's.
+
+    Raises UsageError for a preset without either.
+    """
+    if not any(cell.network in CLASSICS for cell in preset.cells):
+        raise UsageError("the preset has no cell of Table 3; full has them all")
     header = ["network"]
-    data_sets = ("cifar-10", "cifar-100", "tiny-imagenet")
-    for data in data_sets:
+    for data in DATASETS:
         header += [_SHORT[data], "paper"]
     rows = []
     for network in ("LeNet", "AlexNet"):
         row = [network]
-        for data in data_sets:
+        for data in DATASETS:
             pair = (network, f"{network}-sr")
-            ours = [spread(results.of(name, (data, "", "sgd"))) for name in pair]
+            ours = [_best(results.of(name, (data, "", "sgd"))) for name in pair]
             row.append(NOT_RUN if ours == [NOT_RUN] * 2 else " -> ".join(ours))
-            row.append(" -> ".join(_printed(PAPER_TABLE3[name, data]) for name in pair))
+            row.append(" -> ".join(printed(PAPER_TABLE3[name, data]) for name in pair))
         rows.append(tuple(row))
-    assert {network for network, _ in PAPER_TABLE3} == set(CLASSICS)
     title = "Table 3: best accuracy without -> with regularisation"
-    return Table(f"{title}, {preset.protocol.epochs} epochs", tuple(header), tuple(rows))
+    return Table(_headline(title, preset, results), tuple(header), tuple(rows))
 
 
-def spread(results: Sequence[Mapping[str, Any]], name: str = "best_accuracy") -> str:
-    """Mean over seeds, and half the range where there are several."""
-    if not results:
+def accuracy(group: Group) -> str:
+    """Best accuracy: the mean over seeds, and half their range where there are several."""
+    return over_seeds(group.best, printed)
+
+
+def _best(group: Group | None) -> str:
+    if group is None:
         return NOT_RUN
-    values = [float(result[name]) for result in results]
-    mean = _printed(statistics.fmean(values))
-    if len(values) == 1:
-        return mean
-    return f"{mean} ± {_printed((max(values) - min(values)) / 2)} ({len(values)} seeds)"
+    seeds = f" ({len(group.results)} seeds)" if len(group.results) > 1 else ""
+    return accuracy(group) + seeds
 
 
 def rendered(table: Table, form: Format) -> str:
@@ -197,9 +169,9 @@ def _bar(row: Iterable[str]) -> str:
     return "| " + " | ".join(row) + " |"
 
 
-def _key(result: Mapping[str, Any]) -> tuple[str, str, str, str]:
-    cell = result["cell"]
-    return cell["network"], cell["data"], cell["size"], cell["optimiser"]
+def _headline(title: str, preset: Preset, results: Results) -> str:
+    """With the epochs that were run, which `--epochs` may have changed."""
+    return f"{title} in {results.epochs or preset.protocol.epochs} epochs"
 
 
 def _title(column: Column) -> str:
@@ -207,6 +179,6 @@ def _title(column: Column) -> str:
     return f"{_SHORT[data]} {size}" + (" Adam" if optimiser == "adam" else "")
 
 
-def _printed(value: float | None) -> str:
+def printed(value: float) -> str:
     """An accuracy as the paper prints it: .3486."""
-    return "–" if value is None else f"{value:.4f}".removeprefix("0")
+    return f"{value:.4f}".removeprefix("0")

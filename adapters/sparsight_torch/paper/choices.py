@@ -1,0 +1,101 @@
+"""What the paper leaves open, as options; the defaults are what docs/paper.md argues for."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+from functools import cache
+from typing import Any, Literal, get_args, get_type_hints
+
+from sparsight.correlation import Centre
+from sparsight.errors import UsageError
+
+from ..functional import Form, Reduction
+from .networks import Initialisation, Padding, Placement
+
+__all__ = ["DEFAULT", "VARIED", "Choices", "choices_of"]
+
+
+@dataclass(frozen=True)
+class Choices:
+    """How the paper is read where it is silent. Raises UsageError for values there are not."""
+
+    padding: Padding = "same"
+    initialisation: Initialisation = "glorot"
+    placement: Placement = "block"
+    """Where dropNet's dropout and normNet's batch normalisation stand."""
+    entropy_at: Literal["linear", "activation"] = "linear"
+    reduction: Reduction = "sum"
+    centre: Centre = "own"
+    form: Form = "signed"
+    lambda_: float = 1e-3
+    kappa: float = 1.0
+
+    def __post_init__(self) -> None:
+        for name, known in _known().items():
+            value = getattr(self, _field(name))
+            if known and value not in known:
+                raise UsageError(f"{name}={value}: one of {', '.join(known)} was wanted")
+            if not known and not 0 <= value < math.inf:
+                raise UsageError(f"{name}={value}: a strength, 0 or more, was wanted")
+
+    def changed(self) -> dict[str, Any]:
+        """The choices that are not the defaults, by the names that `--choose` takes."""
+        values = ((field, getattr(self, field.name)) for field in fields(self))
+        return {field.name.strip("_"): value for field, value in values if value != field.default}
+
+
+def choices_of(given: Iterable[str]) -> Choices:
+    """Choices from `name=value` texts. Raises UsageError for what is no choice."""
+    found: dict[str, Any] = {}
+    for text in given:
+        name, _, value = text.partition("=")
+        if name not in _known():
+            raise UsageError(f"no choice {name!r}; there are: {', '.join(_known())}")
+        found[_field(name)] = value if _known()[name] else _number(name, value)
+    return Choices(**found)
+
+
+@cache
+def _known() -> dict[str, tuple[str, ...]]:
+    """Values of each choice, by its name outside Python; none for the strengths, numbers."""
+    kinds = get_type_hints(Choices)
+    return {field.name.strip("_"): get_args(kinds[field.name]) for field in fields(Choices)}
+
+
+def _field(name: str) -> str:
+    return "lambda_" if name == "lambda" else name  # a keyword of Python
+
+
+def _number(name: str, value: str) -> float:
+    try:
+        return float(value)
+    except ValueError:
+        raise UsageError(f"{name}={value}: a number was wanted") from None
+
+
+DEFAULT = Choices()
+"""What docs/paper.md argues for."""
+
+VARIED: dict[str, tuple[Choices, ...]] = {
+    "vanillaNet": (Choices(padding="valid"), Choices(initialisation="torch")),
+    "sr2Net": (
+        Choices(reduction="mean"),
+        Choices(entropy_at="activation"),
+        Choices(padding="valid"),
+        Choices(initialisation="torch"),
+        Choices(lambda_=1e-4),
+        Choices(lambda_=3e-3),
+        Choices(lambda_=1e-2),
+    ),
+    "sr3Net": (
+        Choices(centre="filters"),
+        Choices(form="squared"),
+        Choices(form="positive"),
+        Choices(kappa=0.1),
+    ),
+    "dropNet": (Choices(placement="convolution"),),
+    "normNet": (Choices(placement="convolution"),),
+}
+"""Other choices than the defaults, one at a time, by a network that they change."""

@@ -1,0 +1,189 @@
+"""What the paper's figures show, drawn from event files; a cell that is not there is "not run"."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image
+
+from sparsight.onset import find_onset, smooth
+from sparsight.reader import Run
+
+from .cells import Cell
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = ["Runs", "choices", "correlations", "curves", "losses", "maps"]
+
+Runs = Mapping[Cell, Run | None]
+"""None: not run."""
+
+LAYERS = ("conv1", "conv2", "conv3", "conv4", "fc1")
+_COLUMNS = 8  # epochs of which maps are shown
+_STATISTICS = (
+    ("relative_entropy", "H / ln D"),
+    ("scale_free_entropy", "scale-free entropy"),
+    ("rms", "RMS of activations"),
+)
+
+
+def maps(figure: Figure, runs: Runs) -> None:
+    """Layers by epochs for the first shown probe, one block a network, beside the probe."""
+    figure.set_size_inches(1.1 * (_COLUMNS + 1), 5.2 * len(runs))
+    for block, (cell, run) in zip(_blocks(figure, len(runs)), runs.items(), strict=True):
+        block.suptitle(cell.network)
+        grid = block.subplots(len(LAYERS), _COLUMNS + 1, squeeze=False)
+        for axes in grid.flat:
+            axes.set_xticks([])
+            axes.set_yticks([])
+        if run is None:
+            _say_not_run(grid[0, 0])
+            continue
+        _probe(grid[0, 0], run)
+        for axes in grid[1:, 0]:
+            axes.axis("off")
+        picked = np.linspace(0, len(run.steps) - 1, _COLUMNS).round().astype(int)
+        for row, layer in zip(grid, LAYERS, strict=True):
+            for axes, at in zip(row[1:], picked, strict=True):
+                _map(axes, run, layer, run.steps[at])
+            row[1].set_ylabel(layer)
+        for axes, at in zip(grid[0, 1:], picked, strict=True):
+            axes.set_title(f"epoch {run.steps[at]}", fontsize=8)
+
+
+def _map(axes: Axes, run: Run, layer: str, step: int) -> None:
+    maps = run.maps.get(layer, {}).get(step)
+    if maps is None:
+        axes.axis("off")
+        return
+    channels = next(x.channels for x in run.tables[step].layers if x.name == layer)
+    relative = np.atleast_2d(maps.values()[0]) / np.log(channels)
+    axes.imshow(relative, vmin=0, vmax=1, cmap="viridis", interpolation="nearest")
+
+
+def _probe(axes: Axes, run: Run) -> None:
+    axes.set_title("probe", fontsize=8)
+    if run.probes is not None and run.probes.kind == "image":
+        axes.imshow(np.asarray(Image.open(io.BytesIO(run.probes.items[0]))), cmap="gray")
+
+
+def _blocks(figure: Figure, number: int) -> list[Any]:
+    return list(np.atleast_1d(np.asarray(figure.subfigures(number, 1))))
+
+
+def losses(figure: Figure, runs: Runs) -> None:
+    """Validation loss of all networks in one panel."""
+    figure.set_size_inches(9, 4.5)
+    axes = figure.subplots()
+    for cell, run in runs.items():
+        _loss(axes, cell.network, run)
+    axes.set_xlabel("epoch")
+    axes.set_ylabel("validation loss")
+    axes.legend(fontsize=8)
+
+
+def _loss(axes: Axes, label: str, run: Run | None, **style: Any) -> None:
+    """Validation loss without the penalties: raw thin, smoothed thick, the onset marked."""
+    if run is None:
+        axes.plot([], [], color="none", label=f"{label}: not run")
+        return
+    losses = run.scalars["loss/validation"]
+    epochs, values = list(losses), np.array(list(losses.values()))
+    (line,) = axes.plot(epochs, smooth(epochs, values), label=label, **style)
+    axes.plot(epochs, values, color=line.get_color(), linewidth=0.5, alpha=0.5)
+    onset = find_onset(epochs, values)
+    if onset is not None:
+        axes.plot(onset.epoch, onset.loss, "o", color=line.get_color())
+
+
+def choices(figure: Figure, runs: Runs) -> None:
+    """A row a network: validation loss, and of conv4 what tells sparsity from growth."""
+    networks = list(dict.fromkeys(cell.network for cell in runs))
+    figure.set_size_inches(14, 2.6 * len(networks))
+    grid = figure.subplots(len(networks), 1 + len(_STATISTICS), squeeze=False, sharex=True)
+    for row, network in zip(grid, networks, strict=True):
+        for cell, run in runs.items():
+            if cell.network == network:
+                _choice(row, cell, run)
+        row[0].set_ylabel(f"{network}: validation loss")
+        lines, labels = row[0].get_legend_handles_labels()
+        row[-1].legend(lines, labels, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
+        for axes, (statistic, _) in zip(row[1:], _STATISTICS, strict=True):
+            _scale(axes, statistic)
+    for axes, (_, title) in zip(grid[0, 1:], _STATISTICS, strict=True):
+        axes.set_title(f"conv4: {title}")
+    for axes in grid[-1]:
+        axes.set_xlabel("epoch")
+
+
+def _choice(row: Sequence[Axes], cell: Cell, run: Run | None) -> None:
+    changed = ", ".join(f"{name}={value}" for name, value in cell.choices.changed().items())
+    style: dict[str, Any] = {} if changed else {"color": "black"}
+    _loss(row[0], changed or "defaults", run, **style)
+    if run is not None and "conv4" in {layer.name for layer in run.tables[run.steps[0]].layers}:
+        color = row[0].lines[-1].get_color()
+        for axes, (statistic, _) in zip(row[1:], _STATISTICS, strict=True):
+            axes.plot(run.steps, _statistic(run, "conv4", statistic), color=color)
+
+
+def curves(figure: Figure, runs: Runs) -> None:
+    """A row a network: entropy of each layer, and beside it what tells sparsity from growth."""
+    figure.set_size_inches(11, 2.2 * len(runs))
+    grid = figure.subplots(len(runs), len(_STATISTICS), squeeze=False, sharex=True)
+    for row, (cell, run) in zip(grid, runs.items(), strict=True):
+        row[0].set_ylabel(cell.network)
+        if run is None:
+            _say_not_run(row[0])
+            continue
+        for axes, (statistic, _) in zip(row, _STATISTICS, strict=True):
+            for layer in LAYERS:
+                axes.plot(run.steps, _statistic(run, layer, statistic), label=layer)
+            _scale(axes, statistic)
+        row[0].legend(fontsize=6, loc="lower left")
+    for axes, (_, title) in zip(grid[0], _STATISTICS, strict=True):
+        axes.set_title(title)
+    for axes in grid[-1]:
+        axes.set_xlabel("epoch")
+
+
+def _scale(axes: Axes, statistic: str) -> None:
+    if statistic == "rms":
+        axes.set_yscale("log")
+    else:
+        axes.set_ylim(0, 1.02)
+
+
+def _statistic(run: Run, layer: str, name: str) -> Any:
+    if name != "relative_entropy":
+        return run.statistic(layer, name)
+    channels = next(
+        x.channels for table in run.tables.values() for x in table.layers if x.name == layer
+    )
+    return run.statistic(layer, "entropy") / np.log(channels)
+
+
+def correlations(figure: Figure, runs: Runs) -> None:
+    """Histograms of conv1's filter correlations, epochs by coefficients, one panel a network."""
+    figure.set_size_inches(3 * len(runs), 3.5)
+    grid = figure.subplots(1, len(runs), squeeze=False, sharey=True)[0]
+    for axes, (cell, run) in zip(grid, runs.items(), strict=True):
+        axes.set_title(cell.network)
+        axes.set_xlabel("epoch")
+        if run is None or "conv1" not in run.correlations:
+            _say_not_run(axes)
+            continue
+        steps = run.correlations["conv1"]
+        counts = np.stack(list(steps.values()), axis=1)
+        share = counts / counts.sum(axis=0)
+        extent = (min(steps) - 0.5, max(steps) + 0.5, -1.005, 1.005)
+        axes.imshow(share, origin="lower", aspect="auto", extent=extent, cmap="magma")
+    grid[0].set_ylabel("coefficient")
+
+
+def _say_not_run(axes: Axes) -> None:
+    axes.text(0.5, 0.5, "not run", ha="center", va="center", transform=axes.transAxes)

@@ -1,0 +1,220 @@
+"""Result files: read, checked, collected, and put together where they differ in the seed only."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import statistics
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from sparsight.errors import RunError, UsageError
+
+from .cells import Cell, Protocol
+from .choices import Choices
+from .classics import CLASSICS
+from .formats import DATASETS
+from .networks import NETWORKS, WIDTHS
+
+__all__ = [
+    "Column",
+    "Group",
+    "Results",
+    "collect",
+    "difference",
+    "end",
+    "over_seeds",
+    "read_result",
+    "read_results",
+    "store",
+]
+
+Column = tuple[str, str, str]
+"""Data set, size, optimiser."""
+
+_LAST = 10  # epochs whose median is reported: single ones swing
+
+
+@dataclasses.dataclass(frozen=True)
+class Group:
+    """Results of one cell, one a seed."""
+
+    cell: Cell
+    """With seed 0."""
+    results: tuple[Mapping[str, Any], ...]
+
+    @property
+    def title(self) -> str:
+        """Names it in a table, but for its choices: cifar-10 sr2Net-s Adam (3 seeds)."""
+        parts = [self.cell.data, self.cell.label]
+        parts += ["Adam"] if self.cell.optimiser == "adam" else []
+        parts += [f"({len(self.results)} seeds)"] if len(self.results) > 1 else []
+        return " ".join(parts)
+
+    @property
+    def by_cell(self) -> dict[Cell, Mapping[str, Any]]:
+        """Each seed's result."""
+        seeds = [result["cell"]["seed"] for result in self.results]
+        cells = [dataclasses.replace(self.cell, seed=seed) for seed in seeds]
+        return dict(zip(cells, self.results, strict=True))
+
+    @property
+    def best(self) -> list[float]:
+        """Best validation accuracies."""
+        return [float(result["best_accuracy"]) for result in self.results]
+
+    @property
+    def onsets(self) -> str:
+        """The epochs at which overfitting began."""
+        return ", ".join("none" if r["onset"] is None else str(r["onset"]) for r in self.results)
+
+    def curves(self, name: str) -> list[list[float]]:
+        """A curve over epochs a seed, without what was no number."""
+        return [_numbers(result["epochs"][name]) for result in self.results]
+
+    def layer(self, layer: str, name: str) -> list[list[float]]:
+        """The same of a layer's statistic; its first value is of before training."""
+        return [_numbers(r["layers"].get(layer, {}).get(name, ())) for r in self.results]
+
+
+@dataclasses.dataclass(frozen=True)
+class Results:
+    """Finished cells of one protocol."""
+
+    groups: tuple[Group, ...]
+    """In the order of the paper's tables, the default choices before others."""
+    epochs: int | None = None
+    """How long they were trained; None where there are none."""
+
+    @property
+    def default(self) -> list[Group]:
+        """Those with the default choices."""
+        return [group for group in self.groups if not group.cell.choices.changed()]
+
+    @property
+    def varied(self) -> list[Group]:
+        """Those with other choices."""
+        return [group for group in self.groups if group.cell.choices.changed()]
+
+    def of(self, network: str, column: Column) -> Group | None:
+        """One cell of a table; None: not run."""
+        data, size, optimiser = column
+        wanted = (network, data, size, optimiser)
+        return next((group for group in self.default if _key(group.cell) == wanted), None)
+
+
+def end(curve: Sequence[float]) -> float:
+    """The median of the last 10 epochs."""
+    return statistics.median(curve[-_LAST:])
+
+
+def over_seeds(values: Iterable[float], written: Callable[[float], str]) -> str:
+    """Mean, and half the range where there are several: .52 ± .01."""
+    found = list(values)
+    mean = written(statistics.fmean(found))
+    if len(found) == 1:
+        return mean
+    return f"{mean} ± {written((max(found) - min(found)) / 2)}"
+
+
+def read_result(path: Path) -> dict[str, Any]:
+    """A cell's result. Raises RunError where it cannot be read."""
+    try:
+        content: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise RunError(f"cannot read the result {path}: {error}") from None
+    needed = {"cell", "protocol", "best_accuracy", "epochs", "layers"}
+    if not isinstance(content, dict) or not needed <= content.keys():
+        raise RunError(f"{path} is no result of a cell")
+    try:
+        _cell(content)
+    except (TypeError, KeyError, UsageError) as error:
+        raise RunError(f"{path} is no result of a cell: {error}") from None
+    return content
+
+
+def read_results(folder: Path) -> Results:
+    """All `result.json` within a folder of runs, or `*.json` beside one another in docs/results.
+
+    Raises RunError for a file that is no result, or where they are of several protocols.
+    """
+    paths = [*sorted(folder.glob("*/result.json")), *sorted(folder.glob("*.json"))]
+    results = [read_result(path) for path in paths]
+    for result in results:
+        other = difference(result["protocol"], results[0]["protocol"])
+        if other:
+            raise RunError(f"{folder} mixes results of several protocols ({other}); pass one's")
+    groups: dict[Cell, list[dict[str, Any]]] = {}
+    for result in sorted(results, key=lambda result: _place(_cell(result))):
+        groups.setdefault(dataclasses.replace(_cell(result), seed=0), []).append(result)
+    return Results(
+        tuple(Group(cell, tuple(group)) for cell, group in groups.items()),
+        results[0]["protocol"]["epochs"] if results else None,
+    )
+
+
+def collect(runs: Path, folder: Path, protocol: Protocol) -> list[Path]:
+    """Copy the results of finished cells into `folder`, one file a cell; the files written.
+
+    Raises UsageError where there are none, or where they are of another protocol.
+    """
+    paths = sorted(runs.glob("*/result.json"))
+    if not paths:
+        raise UsageError(f"{runs} holds no finished cell; `sparsight paper run` makes some")
+    for path in paths:
+        other = difference(read_result(path)["protocol"], dataclasses.asdict(protocol))
+        if other:
+            raise UsageError(
+                f"{path} is of another protocol than preset {protocol.name} ({other}), and cannot "
+                "stand among its results"
+            )
+    return [store(folder / f"{path.parent.name}.json", path.read_text("utf-8")) for path in paths]
+
+
+def store(path: Path, text: str) -> Path:
+    """Write a file and the folders that it lies in. Raises RunError where that is impossible."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, "utf-8")
+    except OSError as error:
+        raise RunError(f"cannot write {path}: {error.strerror or error}") from None
+    return path
+
+
+def difference(theirs: Any, ours: Any) -> str:
+    """The first setting that differs, in words; empty where none does."""
+    theirs, ours = (json.loads(json.dumps(settings)) for settings in (theirs, ours))
+    if theirs == ours:
+        return ""
+    if not isinstance(theirs, dict) or not isinstance(ours, dict):
+        return f"{theirs}, not {ours}"
+    name = next(key for key in {**ours, **theirs} if theirs.get(key) != ours.get(key))
+    return f"{name}: {theirs.get(name)}, not {ours.get(name)}"
+
+
+def _cell(result: Mapping[str, Any]) -> Cell:
+    cell = result["cell"]
+    return Cell(**{**cell, "choices": Choices(**cell["choices"])})
+
+
+def _key(cell: Cell) -> tuple[str, str, str, str]:
+    return cell.network, cell.data, cell.size, cell.optimiser
+
+
+def _place(cell: Cell) -> tuple[Any, ...]:
+    """In the order of the paper's tables."""
+    networks, sizes = [*NETWORKS, *CLASSICS], ["", *WIDTHS]
+    return (
+        list(DATASETS).index(cell.data),
+        cell.optimiser != "sgd",
+        sizes.index(cell.size),
+        networks.index(cell.network),
+        cell.choices.changed() != {},
+        str(cell.choices.changed()),
+        cell.seed,
+    )
+
+
+def _numbers(curve: Sequence[float | None]) -> list[float]:
+    return [value for value in curve if value is not None]
