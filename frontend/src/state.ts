@@ -11,12 +11,15 @@ import { nearest, stepBy, union } from "./data/epochs";
 import type { LayerMaps, Probe } from "./data/maps";
 import { farthest, moved } from "./data/movement";
 import type { Correlations, Index, Losses, LossTags, Probes, RunEntry } from "./data/runs";
+import type { Mode } from "./data/statistics";
 import { RELATIVE_ENTROPY, series } from "./data/statistics";
 import type { LayerTable } from "./data/table";
 import { layerNames } from "./data/table";
+import { firstRuns, tellingPair } from "./data/telling";
 import { COLOURS } from "./scale/strokes";
 
 const FIRST_RUNS = 4; // shown where nobody chose: more are chosen by hand
+const COMPARED = 16; // runs among which those with the most telling maps are looked for
 
 /** The view: everything that stands in the address. */
 function viewFields() {
@@ -31,6 +34,7 @@ function viewFields() {
     colours: address.choice(["fixed", "shared", "layer"]),
     probe: address.text(),
     maps: address.names(),
+    mapMode: address.choice(["value", "change", "difference"]),
     mapColours: address.choice(["fixed", "shared", "layer"]),
     opacity: address.real(1, 0, 1),
     large: address.flag(false),
@@ -46,6 +50,12 @@ function viewFields() {
 }
 
 export type View = ReturnType<typeof viewFields>;
+
+/** The maps of a run, or what they have more than those of another. */
+export interface MapPicture {
+  readonly run: string;
+  readonly less: string | null;
+}
 
 /** The state of the page: the view, what was loaded, and what follows from both. */
 export class State {
@@ -73,7 +83,7 @@ export class State {
     const entries = this.entries.value;
     return wanted
       ? entries.filter(({ run }) => wanted.includes(run))
-      : entries.slice(0, FIRST_RUNS);
+      : firstRuns(entries, FIRST_RUNS);
   });
 
   /** The tables of the chosen runs that have arrived. */
@@ -132,11 +142,44 @@ export class State {
     return known.find((probes) => probes?.indices.length) ?? known[0] ?? null;
   });
 
-  /** The one or two runs whose maps are shown. */
+  /** The one or two runs whose maps are shown; those that tell most while nobody chose. */
   readonly mapRuns: ReadonlySignal<readonly string[]> = computed(() => {
     const chosen = this.chosen.value.map(({ run }) => run);
     const wanted = (this.fields.maps.cell.value ?? []).filter((run) => chosen.includes(run));
-    return wanted.length ? wanted.slice(0, 2) : chosen.slice(0, 2);
+    if (wanted.length) return wanted.slice(0, 2);
+    const compared = chosen.slice(0, COMPARED).map((run) => this.table(run).value);
+    if (compared.some(({ status, value }) => status === "loading" && !value)) return [];
+    const tables = compared.flatMap(({ value }) => (value ? [value] : []));
+    return tellingPair(tables, this.chosen.value);
+  });
+
+  /** How maps are shown; a difference needs two runs. */
+  readonly mapMode: ReadonlySignal<Mode> = computed(() => {
+    const wanted = this.fields.mapMode.cell.value;
+    return wanted === "difference" && this.mapRuns.value.length < 2 ? "value" : wanted;
+  });
+
+  /** What stands below each other for each layer: a run a picture, or one run less the other. */
+  readonly mapPictures: ReadonlySignal<readonly MapPicture[]> = computed(() => {
+    const [first, second] = this.mapRuns.value;
+    if (this.mapMode.value === "difference" && first !== undefined && second !== undefined) {
+      return [{ run: first, less: second }];
+    }
+    return this.mapRuns.value.map((run) => ({ run, less: null }));
+  });
+
+  /** The epochs in view of the runs whose maps are shown; of both where they are compared. */
+  readonly mapSteps: ReadonlySignal<readonly number[]> = computed(() => {
+    const runs = this.mapRuns.value;
+    const lists = this.tables.value
+      .filter(({ run }) => runs.includes(run))
+      .map(({ steps }) => steps);
+    const [from, to] = this.range.value;
+    const compared = this.mapMode.value === "difference";
+    return union(lists).filter(
+      (step) =>
+        step >= from && step <= to && (!compared || lists.every((list) => list.includes(step))),
+    );
   });
 
   table(run: string): ReadonlySignal<Loaded<LayerTable>> {

@@ -4,8 +4,10 @@ import { csv } from "../src/data/csv";
 import { byCoefficient, coefficient, shareExtent, shares } from "../src/data/histogram";
 import { continued, join } from "../src/data/join";
 import { spread } from "../src/data/lines";
-import { entropyAt, positionText, sides } from "../src/data/maps";
+import type { LayerMaps, ShownMaps } from "../src/data/maps";
+import { entropyAt, positionText, shownAt, sides, stepNear } from "../src/data/maps";
 import { BINS } from "../src/data/runs";
+import type { Mode } from "../src/data/statistics";
 import { RELATIVE_ENTROPY, statisticOf } from "../src/data/statistics";
 import { sorted, summaries } from "../src/data/summary";
 import { scalesOf } from "../src/render/scales";
@@ -83,6 +85,49 @@ describe("maps", () => {
     expect(entropyAt(maps, 0, 2)).toBeNaN();
     expect(entropyAt(maps, 0, 3)).toBeNaN();
     expect(entropyAt(maps, -1, 0)).toBeNaN();
+  });
+
+  describe("as they are shown", () => {
+    const recorded = (
+      run: string,
+      steps: number[],
+      codes: number[],
+      shape = [1, 2],
+    ): LayerMaps => ({
+      ...{ run, layer: "b", channels: Math.E, probe: 0, steps: Int32Array.from(steps), ...WHOLE },
+      ...{ lo: new Float32Array(steps.length), hi: new Float32Array(steps.length).fill(1), shape },
+      ...{ codes: Uint8Array.from(codes), pooledFrom: null },
+    });
+    const ours = recorded("a", [-1, 0, 2], [254, 127, 0, 254, 127, 255]);
+    const theirs = recorded("b", [0, 1, 2], [127, 254, 0, 0, 0, 0]);
+    const shown = (mode: Mode, reference: LayerMaps | null = null): ShownMaps => ({
+      ...{ maps: ours, mode, reference },
+    });
+
+    it("are H / ln D of each position", () => {
+      expect([...shownAt(shown("value"), 0)]).toEqual([1, 0.5]);
+      expect([...shownAt(shown("value"), -1)]).toEqual([NaN, NaN]);
+    });
+
+    it("change from nothing at the first record, and by NaN where a position is NaN", () => {
+      expect([...shownAt(shown("change"), 0)]).toEqual([0, 0]);
+      expect([...shownAt(shown("change"), 1)]).toEqual([-1, 0.5]);
+      expect([...shownAt(shown("change"), 2)]).toEqual([-0.5, NaN]);
+    });
+
+    it("differ from another run at the same epoch, and nowhere else", () => {
+      expect([...shownAt(shown("difference", theirs), 1)]).toEqual([-0.5, 0]);
+      expect([...shownAt(shown("difference", theirs), 0)]).toEqual([NaN, NaN]);
+      expect([...shownAt(shown("difference"), 1)]).toEqual([NaN, NaN]);
+      const square = recorded("c", [0], [0, 0], [2, 1]);
+      expect([...shownAt(shown("difference", square), 1)]).toEqual([NaN, NaN]);
+    });
+
+    it("stand at the nearest epoch that can be shown", () => {
+      expect(stepNear(shown("value"), -1)).toBe(0);
+      expect(stepNear(shown("difference", theirs), -1)).toBe(1);
+      expect(stepNear(shown("difference", recorded("c", [7], [0, 0])), 2)).toBe(-1);
+    });
   });
 
   it("are shown flat, whatever their dimensions", () => {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import re
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -81,9 +82,38 @@ def test_difference_and_change(board: Board, logdir: Path, browser: Browser) -> 
         values = panel.get_by_label("Relative entropy at epoch 50").locator("span")
         wanted = relative("vanillaNet-s", 50) - relative("sr2Net-s", 50)
         expect(values.nth(3)).to_have_text(f"−{abs(wanted):.3f}")
-        tab.frame.get_by_label("Show", exact=True).select_option("change")
+        show = tab.frame.locator("#overview").get_by_label("Show", exact=True)
+        show.select_option("change")
         wanted = relative("vanillaNet-s", 50) - relative("vanillaNet-s", -1)
         expect(values.nth(3)).to_have_text(f"−{abs(wanted):.3f}")
+
+
+def test_maps_of_change_and_difference(board: Board, logdir: Path, browser: Browser) -> None:
+    runs = {name: read_run(logdir / name) for name in ("vanillaNet-s", "sr2Net-s")}
+
+    def at(run: str, epoch: int) -> float:
+        maps = runs[run].maps["conv3"][epoch]
+        return float(maps.values()[maps.probe_ids.index(0)][4, 9]) / math.log(32)
+
+    with opened(browser, board, layer="conv3", epoch="50", mapMode="change") as tab:
+        # The run that overfits comes first, though its name does not.
+        large = tab.frame.get_by_role("img", name="Entropy map of conv3, epoch 50")
+        expect(large).to_have_count(2)
+        large.first.hover(position=point(large.first, 9.5 / 16, 4.5 / 16))
+        now, before, other = at("vanillaNet-s", 50), at("vanillaNet-s", -1), at("sr2Net-s", 50)
+        tip = tab.frame.get_by_role("tooltip")
+        expect(tip).to_contain_text(f"−{before - now:.3f}: {now:.3f}, {before:.3f} before training")
+        maps = tab.frame.locator("#maps")
+        maps.get_by_label("Show", exact=True).select_option("difference")
+        expect(large).to_have_count(1)
+        expect(maps.get_by_label("Colour scale")).to_have_text(re.compile("difference.*of ln D"))
+        large.hover(position=point(large, 9.6 / 16, 4.6 / 16))
+        expect(tip).to_contain_text(f"−{other - now:.3f}: {now:.3f}, {other:.3f} in sr2Net-s")
+        found = {
+            (line["row"], line["column"]): line for line in table_of(exported(tab, "maps", "CSV"))
+        }
+        assert len(found) == 16 * 16
+        assert float(found["4", "9"]["relative_entropy_difference"]) == pytest.approx(now - other)
 
 
 def test_correlations_are_the_stored_counts(board: Board, logdir: Path, browser: Browser) -> None:

@@ -1,4 +1,6 @@
+import { nearest } from "./epochs";
 import type { Recorded } from "./join";
+import type { Mode } from "./statistics";
 /** A shown probe, or the mean over the whole probe set. */
 export type Probe = number | "mean";
 
@@ -29,6 +31,48 @@ export function entropyAt(maps: LayerMaps, step: number, position: number): numb
   const code = maps.codes[step * size + position] ?? 255;
   const lo = maps.lo[step] ?? NaN;
   return code === 255 ? NaN : lo + (((maps.hi[step] ?? NaN) - lo) * code) / 254;
+}
+
+/** H / ln D at each position of one step, [positions]; NaN where it is unknown. */
+export function relativeAt(maps: LayerMaps, step: number): Float64Array {
+  const size = maps.shape.reduce((a, b) => a * b, 1);
+  const most = Math.log(maps.channels);
+  return Float64Array.from({ length: size }, (_, at) => entropyAt(maps, step, at) / most);
+}
+
+/** Maps as they are shown: as recorded, less those of the first epoch, or less another run's. */
+export interface ShownMaps {
+  readonly maps: LayerMaps;
+  readonly mode: Mode;
+  /** The other run's, in a difference. */
+  readonly reference: LayerMaps | null;
+}
+
+/** What is shown at each position of a step, [positions], of ln D; NaN where it is unknown. */
+export function shownAt(shown: ShownMaps, step: number): Float64Array {
+  const values = relativeAt(shown.maps, step);
+  if (shown.mode === "value") return values;
+  const base = baseAt(shown, step);
+  return values.map((value, at) => value - (base[at] ?? NaN));
+}
+
+/** What is subtracted at a step, [positions]; empty where there is nothing to compare with. */
+export function baseAt({ maps, mode, reference }: ShownMaps, step: number): Float64Array {
+  if (mode === "change") return relativeAt(maps, 0);
+  if (!reference || !sameShape(maps, reference)) return new Float64Array();
+  return relativeAt(reference, reference.steps.indexOf(maps.steps[step] ?? NaN));
+}
+
+/** Whether positions of one stand for positions of the other. */
+export function sameShape(a: LayerMaps, b: LayerMaps): boolean {
+  return String(a.shape) === String(b.shape);
+}
+
+/** Number of the step to show at an epoch: of those that can be compared; -1 for none. */
+export function stepNear({ maps, mode, reference }: ShownMaps, epoch: number): number {
+  if (mode !== "difference") return nearest(maps.steps, epoch);
+  const both = maps.steps.filter((step) => reference?.steps.includes(step));
+  return maps.steps.indexOf(both[nearest(both, epoch)] ?? NaN);
 }
 
 /** "row 3, column 7", "position 5", or nothing for a dense layer. */

@@ -1,50 +1,23 @@
-import type { LayerMaps } from "../data/maps";
-import { sides } from "../data/maps";
+import type { ShownMaps } from "../data/maps";
+import { shownAt, sides } from "../data/maps";
 import type { ColourScale } from "../scale/colour";
 import { colour, NOTHING } from "../scale/colour";
 import type { Cells } from "./heatmap";
 import { imageOf } from "./heatmap";
 
-/** Turns H in nats into what the scale colours. */
-export type Transform = (entropy: number) => number;
-
 /** The maps of some steps side by side, a pixel a position; -1 stands for a step without a map. */
-export function atlasCells(
-  maps: LayerMaps,
-  steps: readonly number[],
-  scale: ColourScale,
-  transform: Transform,
-): Cells {
-  const [rows, columns] = sides(maps.shape);
-  const size = rows * columns;
+export function atlasCells(shown: ShownMaps, steps: readonly number[], scale: ColourScale): Cells {
+  const [rows, columns] = sides(shown.maps.shape);
   const width = columns * steps.length;
   const pixels = new Uint32Array(width * rows).fill(NOTHING);
   steps.forEach((step, tile) => {
     if (step < 0) return;
-    const table = codeColours(maps, step, scale, transform);
-    for (let i = 0; i < size; i++) {
-      const row = Math.floor(i / columns);
-      const code = maps.codes[step * size + i] ?? 255;
-      pixels[row * width + tile * columns + (i - row * columns)] = table[code] ?? NOTHING;
-    }
+    shownAt(shown, step).forEach((value, at) => {
+      const row = Math.floor(at / columns);
+      pixels[row * width + tile * columns + (at - row * columns)] = colour(scale, value);
+    });
   });
   return { width, height: rows, pixels };
-}
-
-function codeColours(
-  maps: LayerMaps,
-  step: number,
-  scale: ColourScale,
-  transform: Transform,
-): Uint32Array {
-  const lo = maps.lo[step] ?? NaN;
-  const width = (maps.hi[step] ?? NaN) - lo;
-  const table = new Uint32Array(256);
-  for (let code = 0; code < 255; code++) {
-    table[code] = colour(scale, transform(lo + (width * code) / 254));
-  }
-  table[255] = NOTHING;
-  return table;
 }
 
 /** Where tiles stand: in CSS pixels. */
@@ -57,7 +30,7 @@ export interface Tiling {
 
 /** What a canvas of tiles shows, so that only what changes is drawn anew. */
 export interface Painted {
-  readonly maps: LayerMaps;
+  readonly shown: ShownMaps;
   readonly scale: ColourScale;
   readonly tiling: Tiling;
   readonly ratio: number;
@@ -65,13 +38,8 @@ export interface Painted {
 }
 
 /** Draws maps as separate tiles, enlarged without smoothing; `before` is on the canvas already. */
-export function paintTiles(
-  canvas: HTMLCanvasElement,
-  now: Painted,
-  transform: Transform,
-  before: Painted | null,
-): void {
-  const { maps, scale, tiling, ratio, steps } = now;
+export function paintTiles(canvas: HTMLCanvasElement, now: Painted, before: Painted | null): void {
+  const { shown, scale, tiling, ratio, steps } = now;
   const kept = before && sameBut(before, now) ? before.steps : [];
   const changed = steps.flatMap((step, tile) => (kept[tile] === step ? [] : [tile]));
   if (!changed.length) return;
@@ -81,8 +49,8 @@ export function paintTiles(
     canvas.width = Math.max(1, Math.round(tiling.pitch * tiling.tiles * ratio));
     canvas.height = Math.max(1, Math.round(tiling.height * ratio));
   }
-  const shown = changed.map((tile) => steps[tile] ?? -1);
-  const cells = atlasCells(maps, shown, scale, transform);
+  const anew = changed.map((tile) => steps[tile] ?? -1);
+  const cells = atlasCells(shown, anew, scale);
   const source = onCanvas(cells);
   if (!source) return;
   context.imageSmoothingEnabled = false;
@@ -98,7 +66,9 @@ export function paintTiles(
 function sameBut(a: Painted, b: Painted): boolean {
   const keys = ["tiles", "pitch", "width", "height"] as const;
   return (
-    a.maps === b.maps &&
+    a.shown.maps === b.shown.maps &&
+    a.shown.mode === b.shown.mode &&
+    a.shown.reference === b.shown.reference &&
     a.scale.lo === b.scale.lo &&
     a.scale.hi === b.scale.hi &&
     a.ratio === b.ratio &&

@@ -237,6 +237,7 @@ export function tileFigure(
   rows: readonly TileRow[],
   side: number,
   scale: ColourScale | null,
+  scaleTitle: string,
 ): Figure {
   const pitch = side + 3;
   const body: Shape[] = epochs.map((epoch, at) =>
@@ -253,6 +254,6 @@ export function tileFigure(
     });
     y += height + 4;
   }
-  body.push(group(LABELS, y + 26, legend(scale, "Relative entropy H / ln D")));
+  body.push(group(LABELS, y + 26, legend(scale, scaleTitle)));
   return { title, width: Math.max(480, LABELS + epochs.length * pitch + 20), height: y + 60, body };
 }

@@ -37,7 +37,12 @@ function fixedScale(statistic: Statistic, mode: Mode): ColourScale | null {
   return lo < 0 ? diverging(Math.max(-lo, hi)) : sequential(lo, hi);
 }
 
-function scaleOf(ends: [number, number] | null, statistic: Statistic, mode: Mode): ColourScale {
+/** From the lowest to the highest value; as far on either side of 0 where it is a difference. */
+export function scaleOf(
+  ends: readonly [number, number] | null,
+  statistic: Statistic,
+  mode: Mode,
+): ColourScale {
   const [lo, hi] = ends ?? [0, 1];
   if (mode !== "value") return diverging(Math.max(Math.abs(lo), Math.abs(hi)));
   return sequential(lo, hi, statistic.logarithmic);

@@ -6,14 +6,15 @@ import type { Statistic } from "../data/statistics";
 import { RELATIVE_ENTROPY, STATISTICS, series, statisticOf } from "../data/statistics";
 import type { LayerTable } from "../data/table";
 import { layerIndex } from "../data/table";
-import { epochText, listed, shorten } from "../data/text";
+import { shorten } from "../data/text";
 import { COLOURS, dashOf, strokeOf } from "../scale/strokes";
 import type { State } from "../state";
 import { useAppState } from "../state";
 import { Export } from "./Export";
 import { curvesCsv, curvesFigure } from "./exports";
 import { LossControls, Losses, useLosses } from "./Losses";
-import type { Line, Mark, PlotData } from "./Plot";
+import { onsetMarks } from "./onsets";
+import type { Line, PlotData } from "./Plot";
 import { Plot } from "./Plot";
 import { RunStroke } from "./RunBar";
 import { useKept } from "./kept";
@@ -182,23 +183,6 @@ function padded([lo, hi]: readonly [number, number]): [number, number] {
 
 function positive(value: number | null | undefined): boolean {
   return value === null || value === undefined || value > 0;
-}
-
-/** Where each run's validation loss turned, in the run's own dash. */
-export function onsetMarks(state: State, dark: boolean): Mark[] {
-  const runs = new Map<number, string[]>();
-  for (const { run, onset } of state.chosen.value) {
-    if (onset !== null) runs.set(onset, [...(runs.get(onset) ?? []), run]);
-  }
-  return [...runs].map(([epoch, [first = "", ...more]]) => {
-    const others = more.length > 1 ? [`${more.length} more`] : more.map((run) => shorten(run, 24));
-    return {
-      epoch,
-      stroke: dark ? "#e8eaed" : "#202124",
-      dash: dashOf(state.strokeIndex(first)),
-      label: `onset ${epochText(epoch)}, ${listed([shorten(first, 24), ...others])}`,
-    };
-  });
 }
 
 /** Which colour is which layer; which layers are drawn. */

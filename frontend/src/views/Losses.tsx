@@ -5,7 +5,7 @@ import { count, shorten } from "../data/text";
 import { dashOf, strokeOf } from "../scale/strokes";
 import type { State } from "../state";
 import { useAppState } from "../state";
-import { onsetMarks } from "./Curves";
+import { onsetMarks } from "./onsets";
 import type { Line, PlotData } from "./Plot";
 import { Plot } from "./Plot";
 import { RunStroke } from "./RunBar";

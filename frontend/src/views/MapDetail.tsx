@@ -1,33 +1,34 @@
 import { useCallback, useEffect, useRef } from "preact/hooks";
-import type { Loaded } from "../api/resources";
-import { nearest } from "../data/epochs";
-import type { LayerMaps } from "../data/maps";
-import { entropyAt, positionText, sides } from "../data/maps";
-import { RELATIVE_ENTROPY, extent } from "../data/statistics";
-import type { LayerTable } from "../data/table";
-import { layerIndex } from "../data/table";
-import { epochPhrase, format, shorten } from "../data/text";
+import type { ShownMaps } from "../data/maps";
+import { sides, stepNear } from "../data/maps";
+import { RELATIVE_ENTROPY } from "../data/statistics";
+import { epochPhrase, shorten } from "../data/text";
 import { atlasCells } from "../render/atlas";
 import { paintCells } from "../render/heatmap";
 import type { ColourScale } from "../scale/colour";
-import { sequential } from "../scale/colour";
 import { useAppState } from "../state";
 import { Canvas } from "./Canvas";
+import { titleOf } from "./colours";
 import { CursorBar } from "./CursorBar";
 import { Legend } from "./Legend";
+import { mapTip } from "./mapTip";
+import type { LayerPicture } from "./pictures";
+import { layerPictures, usePictureScale } from "./pictures";
 import { ProbePicture } from "./ProbePicker";
 import { RunStroke } from "./RunBar";
 import { Tooltip, onLeave, showTip } from "./tooltip";
 
-interface DetailProps {
-  readonly runs: readonly string[];
-  readonly scale: ColourScale | null;
+interface PairProps {
+  readonly pictures: readonly LayerPicture[];
+  readonly scale: ColourScale;
 }
 
-/** The chosen layer's map at the cursor, over the probe it belongs to. */
-export function MapDetail({ runs, scale }: DetailProps) {
+/** The chosen layer's maps at the cursor, over the probe they belong to. */
+export function MapDetail({ scale: common }: { readonly scale: ColourScale | null }) {
   const state = useAppState();
   const layer = state.layer.value;
+  const pictures = layer === null ? [] : layerPictures(state, layer, true);
+  const scale = usePictureScale(pictures, common);
   if (layer === null) return null;
   return (
     <div class="detail">
@@ -35,21 +36,21 @@ export function MapDetail({ runs, scale }: DetailProps) {
         <bdi title={shorten(layer, 300)}>{shorten(layer, 24)}</bdi>,{" "}
         {epochPhrase(state.cursor.value)}
       </p>
-      <Pair layer={layer} runs={runs} scale={scale} />
+      <Pair pictures={pictures} scale={scale} />
       <Opacity />
       <button type="button" class="link" onClick={() => (state.fields.large.cell.value = true)}>
         Enlarge and play
       </button>
-      {state.fields.large.cell.value && <LargeView layer={layer} runs={runs} scale={scale} />}
+      {state.fields.large.cell.value && <LargeView {...{ layer, pictures, scale }} />}
     </div>
   );
 }
 
-function Pair({ layer, runs, scale }: DetailProps & { readonly layer: string }) {
+function Pair({ pictures, scale }: PairProps) {
   return (
-    <div class={runs.length > 1 ? "pair" : "single"}>
-      {runs.map((run) => (
-        <LargeMap key={run} run={run} layer={layer} scale={scale} />
+    <div class={pictures.length > 1 ? "pair" : "single"}>
+      {pictures.map((picture) => (
+        <LargeMap key={picture.run} picture={picture} scale={scale} />
       ))}
     </div>
   );
@@ -75,7 +76,7 @@ function Opacity() {
 }
 
 /** The same, as large as the window, with the epochs to play through. */
-function LargeView(props: DetailProps & { readonly layer: string }) {
+function LargeView(props: PairProps & { readonly layer: string }) {
   const state = useAppState();
   const dialog = useRef<HTMLDialogElement>(null);
   useEffect(() => {
@@ -93,13 +94,12 @@ function LargeView(props: DetailProps & { readonly layer: string }) {
       onCancel={close}
     >
       <CursorBar />
-      <Pair {...props} />
+      <Pair pictures={props.pictures} scale={props.scale} />
       <footer>
         <Opacity />
         <Legend
           scale={props.scale}
-          title="Relative entropy [of ln D]"
-          each="from the layer's lowest to its highest"
+          title={titleOf(RELATIVE_ENTROPY.title, state.mapMode.value, RELATIVE_ENTROPY.unit)}
         />
         <button type="button" onClick={close}>
           Close
@@ -111,53 +111,48 @@ function LargeView(props: DetailProps & { readonly layer: string }) {
 }
 
 interface LargeProps {
-  readonly run: string;
-  readonly layer: string;
-  readonly scale: ColourScale | null;
+  readonly picture: LayerPicture;
+  readonly scale: ColourScale;
 }
 
-function LargeMap({ run, layer, scale }: LargeProps) {
-  const state = useAppState();
-  const table = state.table(run).value.value;
-  const info = table?.layers[layerIndex(table, layer)];
-  const loaded = info ? state.maps(run, layer, state.probe.value).value : null;
+function LargeMap({ picture, scale }: LargeProps) {
+  const { run, less, shown, remarks } = picture;
   return (
     <figure>
       <figcaption>
         <RunStroke run={run} />
-        <bdi title={shorten(run, 300)}>{shorten(run, 14)}</bdi>
-        {loaded?.value && <OtherEpoch steps={loaded.value.steps} />}
+        <bdi title={shorten(run, 300)}>{shorten(run, 40)}</bdi>
+        {less !== null && (
+          <span class="muted">
+            less <bdi title={shorten(less, 300)}>{shorten(less, 40)}</bdi>
+          </span>
+        )}
       </figcaption>
-      <div class="stack hatched" style={{ aspectRatio: String(aspectOf(loaded?.value ?? null)) }}>
+      <div class="stack hatched" style={{ aspectRatio: String(aspectOf(shown)) }}>
         <Underneath run={run} />
-        {table && loaded?.value && <Map table={table} maps={loaded.value} scale={scale} />}
+        {shown && <Map shown={shown} scale={scale} />}
       </div>
-      {loaded && <Remarks loaded={loaded} />}
+      {shown && <OtherEpoch shown={shown} />}
+      {remarks.map((text) => (
+        <p key={text} class="muted">
+          {shorten(text, 200)}
+        </p>
+      ))}
     </figure>
   );
 }
 
-/** What is wrong with a map. */
-function Remarks({ loaded }: { readonly loaded: Loaded<LayerMaps> }) {
-  const failed = loaded.status === "failed" ? [loaded.message] : [];
-  return [...failed, ...(loaded.value?.warnings ?? [])].map((text) => (
-    <p key={text} class="muted">
-      {text}
-    </p>
-  ));
-}
-
 /** The epoch of a map where the run has none at the cursor. */
-function OtherEpoch({ steps }: { readonly steps: Int32Array }) {
+function OtherEpoch({ shown }: { readonly shown: ShownMaps }) {
   const cursor = useAppState().cursor.value;
-  const step = steps[nearest(steps, cursor)];
+  const step = shown.maps.steps[stepNear(shown, cursor)];
   if (step === undefined || step === cursor) return null;
-  return <span class="muted">{epochPhrase(step)}</span>;
+  return <p class="muted">{epochPhrase(step)}</p>;
 }
 
 /** Width over height: dense layers and strips are not worth a square. */
-function aspectOf(maps: LayerMaps | null): number {
-  const [rows, columns] = maps ? sides(maps.shape) : [1, 1];
+function aspectOf(shown: ShownMaps | null): number {
+  const [rows, columns] = shown ? sides(shown.maps.shape) : [1, 1];
   if (rows === 1) return 5;
   return Math.max(0.4, Math.min(5, columns / rows));
 }
@@ -169,25 +164,17 @@ function Underneath({ run }: { readonly run: string }) {
   return probes && at >= 0 ? <ProbePicture probes={probes} at={at} fallback="" /> : null;
 }
 
-function Map(props: {
-  readonly table: LayerTable;
-  readonly maps: LayerMaps;
-  readonly scale: ColourScale | null;
-}) {
+function Map({ shown, scale }: { readonly shown: ShownMaps; readonly scale: ColourScale }) {
   const state = useAppState();
-  const { maps } = props;
+  const { maps, mode, reference } = shown;
   const epoch = state.cursor.value;
-  const step = nearest(maps.steps, epoch);
-  const scale = props.scale ?? layerScale(maps);
+  const step = stepNear(shown, epoch);
   const [rows, columns] = sides(maps.shape);
   const paint = useCallback(
     (canvas: HTMLCanvasElement) => {
-      paintCells(
-        canvas,
-        atlasCells(maps, [step], scale, (h) => h / Math.log(maps.channels)),
-      );
+      paintCells(canvas, atlasCells(shown, [step], scale));
     },
-    [maps, step, scale.lo, scale.hi],
+    [maps, mode, reference, step, scale],
   );
   return (
     <div
@@ -200,20 +187,11 @@ function Map(props: {
         const x = Math.floor(((event.clientX - box.left) / box.width) * columns);
         const y = Math.floor(((event.clientY - box.top) / box.height) * rows);
         const position = Math.min(rows - 1, y) * columns + Math.min(columns - 1, x);
-        const h = entropyAt(maps, step, position);
-        showTip(event, [
-          `${RELATIVE_ENTROPY.symbol} ${format(h / Math.log(maps.channels))}, H ${format(h)} nats`,
-          positionText(maps.shape, position),
-        ]);
+        showTip(event, mapTip(shown, step, position));
       }}
       onMouseLeave={onLeave}
     >
       <Canvas paint={paint} class="pixels" />
     </div>
   );
-}
-
-function layerScale(maps: LayerMaps): ColourScale {
-  const ends = extent([maps.lo, maps.hi]) ?? [0, Math.log(maps.channels)];
-  return sequential(ends[0] / Math.log(maps.channels), ends[1] / Math.log(maps.channels));
 }

@@ -7,9 +7,9 @@ import type { LayerTable } from "../data/table";
 import { layerIndex } from "../data/table";
 import { epochPhrase, format, shorten } from "../data/text";
 import { matrixCells, paintCells } from "../render/heatmap";
-import type { Policy } from "../render/scales";
 import { useAppState } from "../state";
 import { Canvas } from "./Canvas";
+import { PolicySelect, titleOf } from "./colours";
 import { CursorLine, EpochAxis, OnsetLine } from "./EpochAxis";
 import { Legend } from "./Legend";
 import { Export } from "./Export";
@@ -59,21 +59,15 @@ function density(layers: number): string {
 
 const MODES = [
   ["value", "as it is"],
-  ["change", "change since the start"],
+  ["change", "change since start"],
   ["difference", "difference from a run"],
 ] as const;
-
-const POLICIES: readonly (readonly [Policy, string])[] = [
-  ["fixed", "full range"],
-  ["shared", "range of the data"],
-  ["layer", "each layer its own"],
-];
 
 function Controls({ matrix }: { readonly matrix: Matrix }) {
   const state = useAppState();
   const { fields } = state;
   const { statistic, mode, scales } = matrix;
-  const title = `${statistic.title}${mode === "value" ? "" : `, ${mode}`} [${unitOf(statistic, mode)}]`;
+  const title = titleOf(statistic.title, mode, unitOf(statistic, mode));
   const runs = state.entries.value.map(({ run }) => [run, shorten(run, 32)] as const);
   return (
     <>
@@ -97,12 +91,7 @@ function Controls({ matrix }: { readonly matrix: Matrix }) {
           onChange={(run) => (fields.reference.cell.value = run)}
         />
       )}
-      <Select
-        label="Colours"
-        value={fields.colours.cell.value}
-        options={POLICIES}
-        onChange={(policy) => (fields.colours.cell.value = policy)}
-      />
+      <PolicySelect field={fields.colours} bounded={statistic.range !== null} />
       <Legend scale={scales.common} title={title} each="each row from its lowest to its highest" />
     </>
   );

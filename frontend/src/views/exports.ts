@@ -1,13 +1,15 @@
 import type { Cell } from "../data/csv";
 import { csv } from "../data/csv";
-import { columnsOf, held, nearest, pick, union } from "../data/epochs";
+import { columnsOf, held, pick } from "../data/epochs";
 import { byCoefficient, coefficient, shareExtent, shares } from "../data/histogram";
-import type { LayerMaps } from "../data/maps";
-import { entropyAt, sides } from "../data/maps";
+import type { ShownMaps } from "../data/maps";
+import { entropyAt, relativeAt, sameShape, shownAt, sides, stepNear } from "../data/maps";
 import type { Correlations, RunEntry } from "../data/runs";
 import { BINS } from "../data/runs";
-import { unitOf } from "../data/statistics";
+import type { Mode } from "../data/statistics";
+import { RELATIVE_ENTROPY, unitOf } from "../data/statistics";
 import { SUMMARY_COLUMNS, sorted, summaries } from "../data/summary";
+import { layerIndex } from "../data/table";
 import { shorten } from "../data/text";
 import { atlasCells, tileSize } from "../render/atlas";
 import type { Chart } from "../render/figures";
@@ -16,7 +18,9 @@ import type { Figure } from "../render/svg";
 import type { ColourScale } from "../scale/colour";
 import { sequential } from "../scale/colour";
 import type { State } from "../state";
+import { titleOf } from "./colours";
 import type { Matrix } from "./matrix";
+import { ownScale } from "./pictures";
 import type { PlotData } from "./Plot";
 
 const COLUMNS = 640;
@@ -61,60 +65,79 @@ export function overviewCsv(state: State, matrix: Matrix): string {
 /** The entropy maps as a figure: all layers, up to 16 epochs. */
 export async function mapsFigure(state: State, common: ColourScale | null): Promise<Figure> {
   const runs = state.mapRuns.peek();
-  const tables = state.tables.peek().filter(({ run }) => runs.includes(run));
-  const [from, to] = state.range.peek();
-  const steps = union(tables.map((table) => table.steps)).filter((s) => s >= from && s <= to);
+  const pictures = state.mapPictures.peek();
   const onsets = state.chosen
     .peek()
-    .flatMap(({ run, onset }) => (runs.includes(run) ? [onset] : []));
-  const must = [state.cursor.peek(), ...onsets.filter((onset) => onset !== null)];
-  const epochs = pick(steps, TILES, must);
+    .flatMap(({ run, onset }) => (runs.includes(run) && onset !== null ? [onset] : []));
+  const epochs = pick(state.mapSteps.peek(), TILES, [state.cursor.peek(), ...onsets]);
   const rows = [];
   for (const name of state.layers.peek()) {
-    for (const table of tables.filter(({ layers }) => layers.some((info) => info.name === name))) {
-      const maps = await state.arrived(state.maps(table.run, name, state.probe.peek()));
-      const label =
-        runs.length > 1 ? `${shorten(name, 14)}, ${shorten(table.run, 12)}` : shorten(name, 24);
-      rows.push({ label, ...tileRow(maps, epochs, common) });
+    const found = await allShown(state, name);
+    const scale = common ?? ownScale(found);
+    for (const shown of found) {
+      const run = pictures.length > 1 ? `, ${shorten(shown.maps.run, 12)}` : "";
+      rows.push({
+        label: run ? `${shorten(name, 14)}${run}` : shorten(name, 24),
+        tiles: epochs.map((epoch) => {
+          const step = held(shown.maps.steps, epoch);
+          return step < 0 ? null : atlasCells(shown, [step], scale);
+        }),
+        height: tileSize(shown.maps.shape, SIDE)[1],
+      });
     }
   }
   const probe = state.probe.peek();
-  const shown = probe === "mean" ? "mean over the probe set" : `probe ${probe}`;
-  return tileFigure(`Entropy maps, ${shown}: layers by epochs`, epochs, rows, SIDE, common);
+  const which = probe === "mean" ? "mean over the probe set" : `probe ${probe}`;
+  const [first, second] = runs.map((run) => shorten(run, 30));
+  const of: Readonly<Record<Mode, string>> = {
+    value: "Entropy maps",
+    change: "Entropy maps, change since the start",
+    difference: `Entropy maps of ${first ?? ""} less ${second ?? ""}`,
+  };
+  const mode = state.mapMode.peek();
+  const scaleTitle = titleOf("Relative entropy H / ln D", mode, RELATIVE_ENTROPY.unit);
+  const title = `${of[mode]}, ${which}: layers by epochs`;
+  return tileFigure(title, epochs, rows, SIDE, common, scaleTitle);
 }
 
-function tileRow(maps: LayerMaps, epochs: readonly number[], common: ColourScale | null) {
-  const scale = common ?? sequential(...ends(maps));
-  const tiles = epochs.map((epoch) => {
-    const step = held(maps.steps, epoch);
-    if (step < 0) return null;
-    return atlasCells(maps, [step], scale, (h) => h / Math.log(maps.channels));
-  });
-  return { tiles, height: tileSize(maps.shape, SIDE)[1] };
+/** What the pictures of a layer show, once it has arrived. */
+async function allShown(state: State, layer: string): Promise<ShownMaps[]> {
+  const found: ShownMaps[] = [];
+  const probe = state.probe.peek();
+  const mode = state.mapMode.peek();
+  for (const { run, less } of state.mapPictures.peek()) {
+    if (![run, less ?? run].every((name) => hasLayer(state, name, layer))) continue;
+    const maps = await state.arrived(state.maps(run, layer, probe));
+    const reference = less === null ? null : await state.arrived(state.maps(less, layer, probe));
+    if (!reference || sameShape(maps, reference)) found.push({ maps, mode, reference });
+  }
+  return found;
 }
 
-function ends(maps: LayerMaps): [number, number] {
-  const top = Math.log(maps.channels);
-  return [Math.min(...maps.lo) / top, Math.max(...maps.hi) / top];
+function hasLayer(state: State, run: string, layer: string): boolean {
+  const table = state.table(run).peek().value;
+  return table !== null && layerIndex(table, layer) >= 0;
 }
 
 /** The maps of the chosen layer at the cursor, value by value. */
 export async function mapsCsv(state: State): Promise<string> {
+  const mode = state.mapMode.peek();
   const layer = state.layer.peek() ?? "";
-  const probe = state.probe.peek();
   const rows: Cell[][] = [];
-  for (const run of state.mapRuns.peek()) {
-    const maps = await state.arrived(state.maps(run, layer, probe));
-    const [height, width] = sides(maps.shape);
-    const step = nearest(maps.steps, state.cursor.peek());
-    for (let at = 0; at < height * width; at++) {
-      const h = entropyAt(maps, step, at);
-      const place = [Math.floor(at / width), at % width, h, h / Math.log(maps.channels)];
-      rows.push([run, layer, String(probe), maps.steps[step] ?? NaN, ...place]);
-    }
+  for (const shown of await allShown(state, layer)) {
+    const { maps } = shown;
+    const [, width] = sides(maps.shape);
+    const step = stepNear(shown, state.cursor.peek());
+    const compared = shownAt(shown, step);
+    relativeAt(maps, step).forEach((share, at) => {
+      const place = [maps.steps[step] ?? NaN, Math.floor(at / width), at % width];
+      const values = [entropyAt(maps, step, at), share, compared[at] ?? NaN];
+      const known = mode === "value" ? values.slice(0, 2) : values;
+      rows.push([maps.run, layer, String(maps.probe), ...place, ...known]);
+    });
   }
   const names = ["run", "layer", "probe", "epoch", "row", "column", "entropy", "relative_entropy"];
-  return csv(names, rows);
+  return csv(mode === "value" ? names : [...names, `relative_entropy_${mode}`], rows);
 }
 
 /** What the plots show, as figures on white ground. */

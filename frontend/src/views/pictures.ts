@@ -1,0 +1,82 @@
+import { useMemo } from "preact/hooks";
+import type { Loaded } from "../api/resources";
+import type { LayerMaps, ShownMaps } from "../data/maps";
+import { sameShape, shownAt } from "../data/maps";
+import { RELATIVE_ENTROPY, extent } from "../data/statistics";
+import type { LayerInfo } from "../data/table";
+import { layerIndex } from "../data/table";
+import { scaleOf } from "../render/scales";
+import type { ColourScale } from "../scale/colour";
+import type { MapPicture, State } from "../state";
+import { useKept } from "./kept";
+
+/** The maps of one layer in one picture, as far as they have arrived. */
+export interface LayerPicture extends MapPicture {
+  /** Null where the run has no such layer. */
+  readonly info: LayerInfo | null;
+  readonly shown: ShownMaps | null;
+  /** Why there is nothing to show, or what was left out. */
+  readonly remarks: readonly string[];
+}
+
+/** The pictures of a layer. Their maps are asked for where they are `wanted`. */
+export function layerPictures(state: State, layer: string, wanted: boolean): LayerPicture[] {
+  return state.mapPictures.value.map((picture) => {
+    const info = layerInfo(state, picture.run, layer);
+    const absent = picture.less !== null && !layerInfo(state, picture.less, layer);
+    const remark = !info ? "not in this run" : absent ? "not in both runs" : "";
+    if (remark || !wanted) return { ...picture, info, shown: null, remarks: [remark] };
+    return { ...picture, info, ...loadedMaps(state, layer, picture) };
+  });
+}
+
+function loadedMaps(
+  state: State,
+  layer: string,
+  { run, less }: MapPicture,
+): Pick<LayerPicture, "shown" | "remarks"> {
+  const probe = state.probe.value;
+  const parts = [run, ...(less === null ? [] : [less])].map(
+    (name) => state.maps(name, layer, probe).value,
+  );
+  const remarks = [...new Set(parts.flatMap(remarksOf))];
+  if (parts.some(({ value }) => value === null)) return { shown: null, remarks };
+  const [maps = null, reference = null] = parts.map(({ value }) => value);
+  if (!maps) return { shown: null, remarks };
+  if (reference && !sameShape(maps, reference)) {
+    return { shown: null, remarks: ["maps of another shape in the other run"] };
+  }
+  return { shown: { maps, mode: state.mapMode.value, reference }, remarks };
+}
+
+function layerInfo(state: State, run: string, name: string): LayerInfo | null {
+  const table = state.table(run).value.value;
+  return table?.layers[layerIndex(table, name)] ?? null;
+}
+
+function remarksOf(loaded: Loaded<LayerMaps>): readonly string[] {
+  if (loaded.status === "failed") return [loaded.message];
+  return loaded.value ? loaded.value.warnings : ["loading …"];
+}
+
+/** The common scale, else one from the lowest to the highest value of these pictures. */
+export function usePictureScale(
+  pictures: readonly LayerPicture[],
+  common: ColourScale | null,
+): ColourScale {
+  const shown = pictures.flatMap((picture) => picture.shown ?? []);
+  const parts = useKept(shown.flatMap(({ maps, mode, reference }) => [maps, mode, reference]));
+  return useMemo(() => common ?? ownScale(shown), [parts, common]);
+}
+
+/** From the lowest to the highest value of several maps. */
+export function ownScale(pictures: readonly ShownMaps[]): ColourScale {
+  const ends = extent(pictures.flatMap((shown) => extent(rowsOf(shown)) ?? []).map((end) => [end]));
+  return scaleOf(ends, RELATIVE_ENTROPY, pictures[0]?.mode ?? "value");
+}
+
+function rowsOf(shown: ShownMaps): ArrayLike<number>[] {
+  const { maps, mode } = shown;
+  if (mode !== "value") return Array.from(maps.steps, (_, step) => shownAt(shown, step));
+  return [maps.lo, maps.hi].map((edge) => edge.map((h) => h / Math.log(maps.channels)));
+}

@@ -1,0 +1,55 @@
+import { describe, expect, it } from "vitest";
+import { PAPER, twin } from "../src/api/twin";
+import type { RunEntry } from "../src/data/runs";
+import { firstRuns, tellingPair } from "../src/data/telling";
+
+const never = new AbortController().signal;
+// The twin makes runs up whose names begin with "sr" without an onset.
+const NAMES = ["sr2", "sr1", "vanilla", "drop", "norm", "sr3"];
+const provider = twin({ ...PAPER, runs: NAMES });
+const { runs } = await provider.index(never);
+const tables = await Promise.all(NAMES.map((run) => provider.layers(run, never)));
+const names = (entries: readonly RunEntry[]): string[] => entries.map(({ run }) => run);
+
+describe("the runs to begin with", () => {
+  it("are such as overfit and such as do not, half and half, in order", () => {
+    expect(names(firstRuns(runs, 4))).toEqual(["sr2", "sr1", "vanilla", "drop"]);
+    expect(names(firstRuns([...runs].reverse(), 4))).toEqual(["sr3", "norm", "drop", "sr1"]);
+  });
+
+  it("are filled up where there are few of one kind, and all where there are few", () => {
+    const rarely = runs.filter(({ run }) => run !== "drop" && run !== "norm");
+    expect(names(firstRuns(rarely, 3))).toEqual(["sr2", "sr1", "vanilla"]);
+    const quiet = runs.map((entry) => ({ ...entry, onset: null }));
+    expect(names(firstRuns(quiet, 4))).toEqual(NAMES.slice(0, 4));
+    expect(firstRuns(runs, 9)).toEqual(runs);
+    expect(firstRuns([], 4)).toEqual([]);
+  });
+});
+
+describe("the maps that tell most", () => {
+  it("are of a run with an onset, beside one whose entropy hardly fell", () => {
+    const [first = "", second = ""] = tellingPair(tables, runs);
+    expect(first.startsWith("sr")).toBe(false);
+    expect(second).toBe("sr2");
+  });
+
+  it("are compared with a run on the same probes where there is one", () => {
+    const others = runs.map((entry) =>
+      entry.run.startsWith("sr") && entry.run !== "sr3" ? { ...entry, probeDigest: "x" } : entry,
+    );
+    expect(tellingPair(tables, others)[1]).toBe("sr3");
+    const alone = runs.map((entry) => ({ ...entry, probeDigest: entry.run }));
+    expect(tellingPair(tables, alone)).toHaveLength(2);
+  });
+
+  it("are of the run whose entropy fell most where none has an onset", () => {
+    const quiet = runs.map((entry) => ({ ...entry, onset: null }));
+    expect(tellingPair(tables, quiet)).toEqual(tellingPair(tables, runs));
+  });
+
+  it("are of one run, or none, where there are no more", () => {
+    expect(tellingPair(tables.slice(0, 1), runs)).toEqual(["sr2"]);
+    expect(tellingPair([], runs)).toEqual([]);
+  });
+});
