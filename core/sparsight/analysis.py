@@ -187,17 +187,18 @@ def _scores(model: Model, evaluation: Evaluation) -> str:
 def measurable(model: Model, layers: Sequence[str] | None = None) -> Taps:
     """The taps to measure and what is left out. Raises ModelError where there is nothing."""
     found = find_taps(model)
+    if not found.taps:
+        reasons = "; ".join(f"{part.name}: {part.reason}" for part in found.left_out[:3])
+        because = f" ({reasons})" if reasons else ""
+        raise ModelError(f"{model.source} has no measurable layer{because}")
     chosen = select_taps(found, layers)
-    if chosen.taps:
-        return chosen
-    if found.taps:
+    if not chosen.taps:
         names = ", ".join(repr(tap.name) for tap in found.taps)
         raise ModelError(
             f"{model.source} has no measurable layer but its output layer, {names}; "
             "name it to measure it (--layers)"
         )
-    reasons = "; ".join(f"{part.name}: {part.reason}" for part in found.left_out[:3])
-    raise ModelError(f"{model.source} has no measurable layer" + (f" ({reasons})" * bool(reasons)))
+    return chosen
 
 
 def match_model(model: Model, probes: Probes | ProbeSet) -> ProbeSet:
@@ -247,10 +248,10 @@ def _correlation(model: Model, tap: Tap, centre: Centre) -> Any:
 def _input_spec(model: Model, value: onnx.ValueInfoProto) -> InputSpec:
     tensor = value.type.tensor_type
     if not value.type.HasField("tensor_type") or not tensor.elem_type:
-        kind = (value.type.WhichOneof("value") or "value of no type").removesuffix("_type")
+        kind = (value.type.WhichOneof("value") or "unknown_type").replace("_", " ")
         raise ModelError(
-            f"{model.source}: input {value.name!r} is a {kind.replace('_', ' ')}; probes are "
-            "arrays, which fit tensors only"
+            f"{model.source}: input {value.name!r} is of {kind}; probes are arrays, which fit "
+            "tensors only"
         )
     try:
         text = tensor.elem_type == onnx.TensorProto.STRING

@@ -10,7 +10,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
-__all__ = ["DERIVED", "FROM_SHAPE", "attribute", "constant_node"]
+__all__ = ["DERIVED", "FROM_SHAPE", "attribute", "constant_node", "dense"]
 
 _MAX_BYTES = 2**32  # that a ConstantOfShape or an Expand may ask for
 
@@ -30,6 +30,17 @@ def constant_node(node: onnx.NodeProto) -> NDArray[Any] | None:
         if value is not None:
             return np.asarray(value, np.int64 if "int" in name else np.float32)
     return None
+
+
+def dense(values: NDArray[Any], indices: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
+    """A sparse tensor with its zeros; `indices` count its elements, or are [values, rank].
+
+    Raises ValueError or IndexError where the three do not fit.
+    """
+    full = np.array(_bounded(np.zeros((), values.dtype), np.asarray(shape, np.int64)))
+    places = indices if indices.ndim == 1 else np.ravel_multi_index(tuple(indices.T), shape)
+    full.reshape(-1)[places] = values
+    return full
 
 
 def _cast(node: onnx.NodeProto, values: NDArray[Any]) -> NDArray[Any]:

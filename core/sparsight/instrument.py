@@ -179,11 +179,12 @@ def _channels_last(chain: _Chain, tap: Tap, tensor: str, flatten: bool) -> _Rfav
 
     Where the CPU provider runs a half-precision model in float32, it leaves the rounding to half
     out if a Cast follows at once. The Transpose or Reshape before the Cast keeps the numbers those
-    of the model's own tensor, on every device.
+    of the model's own tensor, on every device. Quantised numbers, too, are moved first: ONNX
+    Runtime carries a DequantizeLinear through what follows it, not always into a sound graph.
     """
     name, axis, flattened = tensor, -1, False
-    if tap.dequantised is not None and tensor == tap.tensor:
-        name = chain.add("DequantizeLinear", name, *filter(None, tap.dequantised))
+    scaling = tap.dequantised if tensor == tap.tensor else None
+    flatten = flatten or scaling is not None
     wide = tap.element_type == chain.element_type
     if tap.rank is not None and tap.channel_axis != -1:
         axes = [axis for axis in range(tap.rank) if axis != tap.channel_axis]
@@ -196,6 +197,8 @@ def _channels_last(chain: _Chain, tap: Tap, tensor: str, flatten: bool) -> _Rfav
         flatten = True
     if flatten:
         name, axis, flattened = _reshaped(chain, tap, name), 2, True
+    if scaling is not None:
+        name = chain.add("DequantizeLinear", name, *filter(None, scaling))
     if not wide:
         name = chain.add("Cast", name, to=chain.element_type)
     return _Rfavs(name, axis, flattened)

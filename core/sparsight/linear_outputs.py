@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import onnx
 
@@ -13,6 +13,7 @@ from .operators import WEIGHTS_FIRST, Operator, activation, input_at
 __all__ = ["LinearOutput", "batch_norm_folded", "linear_output", "relu_input", "tapped_at"]
 
 _FOLDED = "FuseBatchNorm"  # in the names of the rewriting rules that PyTorch's exporter records
+_MOVES = 4  # operators that only move numbers between a layer and the Add of its bias
 
 
 @dataclass(frozen=True)
@@ -21,10 +22,16 @@ class LinearOutput:
 
     tensor: str
     axis: int
+    """Of the channels: counted from the start, or -1."""
     rank: int | None
     bias: str = ""
     """What a following Add adds."""
     dequantised: tuple[str, str] | None = None
+
+    @property
+    def trailing(self) -> int:
+        """How many axes follow that of the channels."""
+        return 0 if self.axis == -1 or self.rank is None else self.rank - 1 - self.axis
 
 
 def linear_output(
@@ -32,14 +39,17 @@ def linear_output(
 ) -> LinearOutput | str:
     """Where the linear output of a node is, or why it cannot be measured."""
     output = node.output[0]
+    known = model.inferred.get(output)
+    if known is not None and len(known) < 2:
+        return "its output is one vector: no axis counts the probes"
     rank = operator.rank if isinstance(operator.rank, int) else None
     if operator.rank == "of weights":
         rank = len(shape)
-    axis, trailing = (-1, 0) if operator.last else (1, len(shape) - 2)
+    axis = -1 if operator.last else 1
     if operator is WEIGHTS_FIRST:
-        if output not in model.inferred:
+        if known is None:
             return "its weights come first, and the rank of its output is not known"
-        rank, trailing = len(model.inferred[output]), 1
+        rank = len(known)
         axis = rank - 2
     if operator.output_scale and input_at(node, operator.output_scale[0]):
         scale, zero = (input_at(node, position) for position in operator.output_scale)
@@ -47,10 +57,10 @@ def linear_output(
     tensor = _scaled(model, output) if operator.output == "integer" else output
     if tensor is None:
         return "nothing gives its integers a scale"
+    place = LinearOutput(tensor, axis, rank)
     if operator.output == "integer" or not input_at(node, operator.bias):
-        tensor, bias = _biased(model, tensor, operator.channels(node, shape), trailing)
-        return LinearOutput(tensor, axis, rank, bias)
-    return LinearOutput(tensor, axis, rank)
+        return _biased(model, place, operator.channels(node, shape))
+    return place
 
 
 def _scaled(model: Model, integers: str) -> str | None:
@@ -65,22 +75,59 @@ def _scaled(model: Model, integers: str) -> str | None:
     return None
 
 
-def _biased(model: Model, tensor: str, channels: int, trailing: int) -> tuple[str, str]:
-    """The tensor with its bias added by a following Add, if there is one, and the bias's name."""
-    for consumer in model.consumers.get(tensor, ()):
-        if consumer.op_type == "Add" and len(consumer.input) == 2:
-            other = consumer.input[1] if consumer.input[0] == tensor else consumer.input[0]
-            if _is_bias(model.shape_of(other), channels, trailing):
-                return consumer.output[0], other
-    return tensor, ""
+def _biased(model: Model, linear: LinearOutput, channels: int) -> LinearOutput:
+    """Where a following Add has added the bias: at once, or after the numbers were only moved."""
+    place = linear
+    for _ in range(_MOVES):
+        consumers = model.consumers.get(place.tensor, ())
+        for consumer in consumers:
+            other = _other_input(consumer, place.tensor)
+            if consumer.op_type == "Add" and _by_channel(model, other, channels, place.trailing):
+                return replace(place, tensor=consumer.output[0], bias=other)
+        moved = _moved(model, consumers[0], place, channels) if len(consumers) == 1 else None
+        if moved is None:
+            break
+        place = moved
+    return linear
 
 
-def _is_bias(shape: Shape | None, channels: int, trailing: int) -> bool:
-    """Whether an array of this shape adds one number a channel: [D], or [D, 1, 1] after a Conv."""
+def _other_input(node: onnx.NodeProto, tensor: str) -> str:
+    """What an operator of two inputs takes beside a tensor, or ""."""
+    if len(node.input) != 2:
+        return ""
+    return str(node.input[1] if node.input[0] == tensor else node.input[0])
+
+
+def _by_channel(model: Model, name: str, channels: int, trailing: int) -> bool:
+    """Whether a constant has one number a channel: [D], or [D, 1, 1] after a Conv."""
+    shape = model.shape_of(name) if name else None
     if shape is None:
         return False
     wanted = (channels,) + (1,) * trailing
     return shape[-len(wanted) :] == wanted and all(side == 1 for side in shape[: -len(wanted)])
+
+
+def _moved(
+    model: Model, node: onnx.NodeProto, place: LinearOutput, channels: int
+) -> LinearOutput | None:
+    """The same numbers behind an operator that only moves or rounds them, or None."""
+    output = node.output[0]
+    if node.op_type == "Identity":
+        return replace(place, tensor=output)
+    if node.op_type == "Transpose":
+        order = list(attribute(node, "perm", ()))
+        if place.axis >= len(order):
+            return None
+        return LinearOutput(output, order.index(place.axis % len(order)), len(order))
+    if node.op_type == "Reshape" and place.trailing == 0:
+        known = model.inferred.get(output)
+        kept = known is not None and known[-1:] == (channels,)
+        return LinearOutput(output, -1, len(known)) if known and kept else None
+    if node.op_type == "QuantizeLinear":
+        back = model.consumers.get(output, ())
+        if len(back) == 1 and back[0].op_type == "DequantizeLinear":
+            return replace(place, tensor=back[0].output[0])
+    return None
 
 
 def tapped_at(node: onnx.NodeProto, place: LinearOutput) -> str:
@@ -89,26 +136,29 @@ def tapped_at(node: onnx.NodeProto, place: LinearOutput) -> str:
     return "linear output" if place.dequantised is None else "quantised output"
 
 
-def relu_input(model: Model, node: onnx.NodeProto, tensor: str) -> str | None:
+def relu_input(
+    model: Model, node: onnx.NodeProto, place: LinearOutput, channels: int
+) -> str | None:
     """The tensor at which dead channels can be told."""
     fused = activation(node)
     if fused:  # what a ReLU puts out is <= 0 where what it takes in is
-        return tensor if fused == "Relu" else None
-    return _reached_relu(model, tensor)
+        from_zero = fused == "Clip" and list(attribute(node, "activation_params", ()))[:1] == [0]
+        return place.tensor if fused == "Relu" or from_zero else None
+    return _reached_relu(model, place, channels)
 
 
-def _reached_relu(model: Model, tensor: str) -> str | None:
+def _reached_relu(model: Model, place: LinearOutput, channels: int) -> str | None:
     """The input of the nearest ReLU that the tensor reaches through operators that keep channels.
 
     Clip from zero upwards is a ReLU as well: ReLU6.
     """
-    queue, seen = deque([tensor]), {tensor}
+    queue, seen = deque([place.tensor]), {place.tensor}
     while queue:
         name = queue.popleft()
         for node in model.consumers.get(name, ()):
             if node.op_type == "Relu" or _clips_at_zero(model, node):
                 return name
-            if _keeps_channels(model, node):
+            if _keeps_channels(model, node, name, (channels, place.trailing)):
                 output = node.output[0]
                 if output not in seen:
                     seen.add(output)
@@ -116,11 +166,25 @@ def _reached_relu(model: Model, tensor: str) -> str | None:
     return None
 
 
-def _keeps_channels(model: Model, node: onnx.NodeProto) -> bool:
+def _keeps_channels(
+    model: Model, node: onnx.NodeProto, name: str, channels: tuple[int, int]
+) -> bool:
     if node.op_type == "Add":
         # x + 3 before a Clip is a part of hard-swish, and no ReLU is to be looked for there
-        return not any(model.shape_of(name) in ((), (1,)) for name in node.input)
+        numbers = any(model.shape_of(part) in ((), (1,)) for part in node.input)
+        return not numbers and not _spreads(model, name, node.output[0])
+    if node.op_type in ("Mul", "Div", "Sub"):  # as batch normalisation is written out
+        return _by_channel(model, _other_input(node, name), *channels)
     return node.op_type in ("BatchNormalization", "Identity")
+
+
+def _spreads(model: Model, tensor: str, result: str) -> bool:
+    """Whether a sum is known to have more positions than one of its terms."""
+    sides, wider = model.inferred.get(tensor), model.inferred.get(result)
+    if sides is None or wider is None:
+        return False
+    numbers = [(a, b) for a, b in zip(sides, wider, strict=False) if {type(a), type(b)} == {int}]
+    return len(sides) != len(wider) or any(a != b for a, b in numbers)
 
 
 def _clips_at_zero(model: Model, node: onnx.NodeProto) -> bool:

@@ -15,8 +15,9 @@ from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
-from .constants import DERIVED, FROM_SHAPE, attribute, constant_node
+from .constants import DERIVED, FROM_SHAPE, attribute, constant_node, dense
 from .errors import ModelError
+from .names import unique
 
 __all__ = ["Model", "Shape", "attribute", "open_model", "sides", "subgraphs"]
 
@@ -58,9 +59,14 @@ class Model:
         return {tensor.name: tensor for tensor in self.graph.initializer}
 
     @cached_property
+    def sparse(self) -> Mapping[str, onnx.SparseTensorProto]:
+        """Constant tensors of which the graph stores what is not zero, by name."""
+        return {tensor.values.name: tensor for tensor in self.graph.sparse_initializer}
+
+    @cached_property
     def inputs(self) -> tuple[onnx.ValueInfoProto, ...]:
         """The inputs that a caller must feed."""
-        stored = set(self.initializers) | {s.values.name for s in self.graph.sparse_initializer}
+        stored = {*self.initializers, *self.sparse}
         return tuple(value for value in self.graph.input if value.name not in stored)
 
     @cached_property
@@ -76,6 +82,18 @@ class Model:
             for name in dict.fromkeys(_reads(node)):
                 found.setdefault(name, []).append(node)
         return {name: tuple(nodes) for name, nodes in found.items()}
+
+    @cached_property
+    def reached(self) -> frozenset[str]:
+        """The values that an input changes, and the inputs."""
+        queue = [value.name for value in self.inputs]
+        found = set(queue)
+        while queue:
+            for node in self.consumers.get(queue.pop(), ()):
+                made = set(node.output) - found
+                found |= made
+                queue += made
+        return frozenset(found)
 
     def shape_of(self, name: str) -> Shape | None:
         """Shape of a constant, or None where the value is not one; does not read the weights."""
@@ -122,8 +140,22 @@ class Model:
     def inferred(self) -> Mapping[str, tuple[int | str, ...]]:
         """Shapes of values, as far as ONNX's shape inference finds them; a side that it cannot
         tell is text. The weights are not read."""
+        return self.inferred_with({})
+
+    def inferred_with(self, inputs: Mapping[str, Shape]) -> Mapping[str, tuple[int | str, ...]]:
+        """`inferred`, for inputs of these shapes; what the model says of other values is ignored
+        where any is given."""
+        light = _without_weights(self.proto)
+        for value in light.graph.input if inputs else ():
+            if value.name in inputs:
+                kind, shape = value.type.tensor_type.elem_type, inputs[value.name]
+                value.CopyFrom(onnx.helper.make_tensor_value_info(value.name, kind, shape))
+        if inputs:  # sides that are fixed to another number of samples would contradict
+            del light.graph.value_info[:]
+            for value in light.graph.output:
+                value.type.tensor_type.ClearField("shape")
         try:
-            made = onnx.shape_inference.infer_shapes(_without_weights(self.proto), data_prop=True)
+            made = onnx.shape_inference.infer_shapes(light, data_prop=True)
         except Exception:  # of many types, from C++: then nothing is known
             return {}
         values = [*made.graph.input, *made.graph.value_info, *made.graph.output]
@@ -132,11 +164,13 @@ class Model:
     def _shape(self, name: str, depth: int) -> Shape | None:
         if name in self.initializers:
             return tuple(self.initializers[name].dims)
+        if name in self.sparse:
+            return tuple(self.sparse[name].dims)
         node = self.producers.get(name)
         if node is None or depth == 0:
             return None
         if node.op_type == "Constant":
-            value = attribute(node, "value", None)
+            value = attribute(node, "value", attribute(node, "sparse_value", None))
             if value is not None:
                 return tuple(value.dims)
         if node.op_type in ("Cast", "Identity", "DequantizeLinear"):
@@ -145,13 +179,14 @@ class Model:
         return None if value is None else value.shape
 
     def _value(self, name: str, depth: int) -> NDArray[Any] | None:
-        if name in self.initializers:
-            return self._array(self.initializers[name])
+        stored = self.initializers.get(name, self.sparse.get(name))
+        if stored is not None:
+            return self._array(stored)
         node = self.producers.get(name)
         if node is None or depth == 0:
             return None
         if node.op_type == "Constant":
-            value = attribute(node, "value", None)
+            value = attribute(node, "value", attribute(node, "sparse_value", None))
             return self._array(value) if value is not None else constant_node(node)
         derive = DERIVED.get(node.op_type)
         if derive is None or node.domain not in ("", "ai.onnx", "com.microsoft"):
@@ -164,8 +199,10 @@ class Model:
         except (ValueError, IndexError, TypeError, MemoryError) as error:
             raise ModelError(f"{self.source}: constant {name!r} is damaged: {error}") from None
 
-    def _array(self, tensor: onnx.TensorProto) -> NDArray[Any]:
+    def _array(self, tensor: onnx.TensorProto | onnx.SparseTensorProto) -> NDArray[Any]:
         """Numbers of a stored tensor, in a type that numpy computes with."""
+        if isinstance(tensor, onnx.SparseTensorProto):
+            return self._dense(tensor)
         if tensor.data_location == onnx.TensorProto.EXTERNAL:
             self.check_location(tensor)
         try:
@@ -175,6 +212,15 @@ class Model:
                 f"{self.source}: the data of tensor {tensor.name!r} cannot be read: {error}"
             ) from None
         return array.astype(np.float32) if array.dtype.kind == "V" else np.asarray(array)
+
+    def _dense(self, tensor: onnx.SparseTensorProto) -> NDArray[Any]:
+        values, indices = self._array(tensor.values), self._array(tensor.indices)
+        try:
+            return dense(values, indices, tuple(tensor.dims))
+        except (ValueError, IndexError, TypeError) as error:
+            raise ModelError(
+                f"{self.source}: constant {tensor.values.name!r} is damaged: {error}"
+            ) from None
 
     def check_location(self, tensor: onnx.TensorProto) -> None:
         """Raises ModelError where a tensor's external data is not in the model's own folder."""
@@ -244,6 +290,8 @@ def _parse(content: bytes, source: str, folder: Path | None) -> Model:
         raise ModelError(f"{source} is not an ONNX model: it holds no operators")
     if proto.functions:
         proto, content = _inlined(proto, source)
+    if _distinguish(proto):
+        content = proto.SerializeToString()
     model = Model(proto, content, source, folder)
     _check(model)
     return model
@@ -256,6 +304,18 @@ def _inlined(proto: onnx.ModelProto, source: str) -> tuple[onnx.ModelProto, byte
         return plain, plain.SerializeToString()
     except Exception as error:  # of many types, from C++
         raise ModelError(f"{source}: its functions cannot be written out: {error}") from None
+
+
+def _distinguish(proto: onnx.ModelProto) -> bool:
+    """Give operators of one name, which ONNX Runtime refuses, names of their own; whether any."""
+    changed = False
+    for graph in _graphs(proto.graph):
+        named = [node for node in graph.node if node.name and isinstance(node.name, str)]
+        names = unique(node.name for node in named)
+        for node, name in zip(named, names, strict=True):
+            if node.name != name:
+                node.name, changed = name, True
+    return changed
 
 
 def _check(model: Model) -> None:

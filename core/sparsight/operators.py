@@ -96,6 +96,14 @@ def _last(_: onnx.NodeProto, shape: Shape) -> int:
     return shape[-1]
 
 
+def _last_but_one(_: onnx.NodeProto, shape: Shape) -> int:
+    return shape[-2]
+
+
+def _rows_of_all(_: onnx.NodeProto, weights: NDArray[Any]) -> NDArray[Any]:
+    return np.moveaxis(weights, -2, 0)
+
+
 def _transposed_channels(node: onnx.NodeProto, shape: Shape) -> int:
     return shape[1] * int(attribute(node, "group", 1))
 
@@ -121,10 +129,9 @@ _GEMM = Operator(_by_transposition, _transposition_filters, range(2, 3), last=Tr
 # Weights of a higher rank multiply batch by batch: the filters of one channel make one row.
 _MATMUL = Operator(_last, _columns, range(2, 8), last=True, rank="any", bias=None)
 
-WEIGHTS_FIRST = replace(
-    _MATMUL, channels=_first, filters=_rows, weight_ranks=range(2, 3), weights=0
-)
-"""A MatMul of constant weights [D, K] with an activation [..., K, L]: channels before the last."""
+WEIGHTS_FIRST = replace(_MATMUL, channels=_last_but_one, filters=_rows_of_all, weights=0)
+"""A MatMul of constant weights [..., D, K] with an activation [..., K, L]: channels before the
+last."""
 
 OPERATORS: Mapping[tuple[str, str], Operator] = {
     ("", "Conv"): _CONV,

@@ -72,7 +72,7 @@ def choose(arrays: Arrays, most: int | None, seed: int) -> Arrays:
 
 def out_of_range(array: NDArray[Any]) -> str:
     """What looks wrong about the values of an input of floats, in words, or nothing."""
-    if array.dtype.kind != "f" or not array.size:
+    if array.dtype.kind != "f" or not array.ndim or not array.size:
         return ""
     part = array[:64].astype(np.float64)
     lowest, highest = float(np.nanmin(part)), float(np.nanmax(part))

@@ -41,7 +41,12 @@ class InputSpec:
 
     def __str__(self) -> str:
         sides = "any shape" if self.shape is None else f"[{', '.join(map(str, self.shape))}]"
-        return f"{self.dtype} {sides}"
+        return f"{'text' if self.text else self.dtype} {sides}"
+
+    @property
+    def text(self) -> bool:
+        """Whether the input takes strings."""
+        return self.dtype.kind == "U"
 
     @property
     def fixed_batch(self) -> int | None:
@@ -117,7 +122,10 @@ def match_probes(probes: Arrays | NDArray[Any], wanted: Sequence[InputSpec]) -> 
 
     Raises ProbeError where an array is missing or does not fit, saying what was wanted.
     """
-    arrays = {"": probes} if isinstance(probes, np.ndarray) else dict(probes)
+    named = {"": probes} if isinstance(probes, np.ndarray) else probes
+    arrays = {name: _plain(array) for name, array in named.items()}
+    if not wanted:
+        raise ProbeError("the model has no input: it computes the same for all probes")
     matched = {spec.name: _array_for(spec, arrays, wanted) for spec in wanted}
     fixed = {
         spec.fixed_batch for spec in wanted if spec.fixed_batch is not None and spec.shape != ()
@@ -133,13 +141,13 @@ def match_probes(probes: Arrays | NDArray[Any], wanted: Sequence[InputSpec]) -> 
 
 def _array_for(spec: InputSpec, arrays: Arrays, wanted: Sequence[InputSpec]) -> NDArray[Any]:
     if spec.name in arrays:
-        array = np.asarray(arrays[spec.name])
+        array = arrays[spec.name]
         misfit = _misfit(spec, array)
         if misfit:
             raise ProbeError(_sentence(spec, array, misfit))
         return array
     names = {other.name for other in wanted}
-    free = {name: np.asarray(array) for name, array in arrays.items() if name not in names}
+    free = {name: array for name, array in arrays.items() if name not in names}
     fitting = [name for name, array in free.items() if not _misfit(spec, array)]
     rivals = [s for s in wanted if s.name not in arrays and fitting]
     rivals = [s for s in rivals if any(not _misfit(s, free[name]) for name in fitting)]
@@ -156,9 +164,18 @@ def _array_for(spec: InputSpec, arrays: Arrays, wanted: Sequence[InputSpec]) -> 
     )
 
 
+def _plain(array: Any) -> NDArray[Any]:
+    """As an array; text that is stored as objects as text."""
+    found = np.asarray(array)
+    text = found.dtype.kind == "O" and all(isinstance(part, str) for part in found.flat)
+    return found.astype(np.str_) if text else found
+
+
 def _misfit(spec: InputSpec, array: NDArray[Any]) -> str:
     """What is wrong with an array for this input, or nothing."""
-    if array.dtype != spec.dtype:
+    if spec.text and array.dtype.kind != "U":
+        return "convert it: array.astype(str)"
+    if array.dtype != spec.dtype and not spec.text:
         return f"convert it: array.astype({str(spec.dtype)!r})"
     if spec.shape is None:
         return ""

@@ -33,6 +33,8 @@ from .operators import (
 __all__ = ["LeftOut", "Tap", "Taps", "filters", "find_taps", "select_taps"]
 
 _COMPUTED = "its weights are not constant: the model computes them"
+_FIRST = "its weights come first, and its channels before the probes"
+_CONSTANT = "it computes the same for all probes"
 _OUTPUT = "output layer: its entropy falls by design; measured when it is named"
 
 
@@ -167,10 +169,14 @@ def _candidate(model: Model, node: onnx.NodeProto, operator: Operator) -> Tap | 
     weights = input_at(node, operator.weights)
     shape = model.shape_of(weights) if weights else None
     found: LinearOutput | str = _COMPUTED
-    if shape is not None and (len(shape) not in operator.weight_ranks or 0 in shape):
+    if node.output[0] not in model.reached:
+        found = _CONSTANT
+    elif shape is not None and (len(shape) not in operator.weight_ranks or 0 in shape):
         found = f"weights of shape {list(shape)} are no filter bank"
     elif shape is not None:
         found = linear_output(model, node, operator, shape)
+    elif model.shape_of(input_at(node, 0)) is not None:
+        found = _FIRST
     if isinstance(found, str) or shape is None:
         return LeftOut(_plain_name(node), node.op_type, str(found))
     bias = found.bias or input_at(node, operator.bias)
@@ -183,7 +189,7 @@ def _candidate(model: Model, node: onnx.NodeProto, operator: Operator) -> Tap | 
         rank=found.rank,
         element_type=_element_type(model, operator, weights, found),
         weight_shape=shape,
-        relu=relu_input(model, node, found.tensor),
+        relu=relu_input(model, node, found, operator.channels(node, shape)),
         tapped_at=tapped_at(node, found),
         batch_norm_folded=batch_norm_folded(model, node, found.tensor),
         output_layer=False,
@@ -225,7 +231,7 @@ def _output_layers(model: Model, layers: set[str]) -> set[str]:
             continue
         seen.add(name)
         node = model.producers.get(name)
-        if node is None:
+        if node is None or _is_scale(node, name):
             continue
         if node.output[0] in layers:
             found.add(node.output[0])
@@ -233,6 +239,11 @@ def _output_layers(model: Model, layers: set[str]) -> set[str]:
             queue += [part for part in node.input if part]
             queue += [value.name for graph in subgraphs(node) for value in graph.output]
     return found
+
+
+def _is_scale(node: onnx.NodeProto, name: str) -> bool:
+    """Whether a value is the scale or zero point that a tensor is quantised by, not the tensor."""
+    return node.op_type == "DynamicQuantizeLinear" and name != node.output[0]
 
 
 def _kind(node: onnx.NodeProto) -> tuple[str, str]:

@@ -133,8 +133,50 @@ CASES = {
     "matmul, weights first, on a grid": Case(
         [node("MatMul", "w x", "y")], {"w": W2.T.copy()}, (3, 2, 4, 5), axis=2
     ),
+    "matmul, weights first, by heads": Case(
+        [node("MatMul", "w x", "y")],
+        {"w": random((2, 6, 4))},
+        (3, 2, 4, 5),
+        axis=2,
+        filters=np.moveaxis(random((2, 6, 4)), -2, 0),
+    ),
+    "conv with a bias added behind a Transpose": Case(
+        [
+            node("Conv", "x w", "a"),
+            node("Transpose", "a", "t", perm=[0, 2, 3, 1]),
+            node("Add", "t b", "y"),
+        ],
+        {"w": W4, "b": random((6,))},
+        axis=3,
+        filters=W4,
+    ),
+    "matmul on tokens that were flattened, and bias": Case(
+        [
+            node("Reshape", "x flat", "f"),
+            node("MatMul", "f w", "a"),
+            node("Reshape", "a tokens", "t"),
+            node("Add", "t b", "y"),
+        ],
+        {
+            "w": W2,
+            "b": random((6,)),
+            "flat": np.array([-1, 4]),
+            "tokens": np.array([-1, 5, 6]),
+        },
+        (3, 5, 4),
+        axis=-1,
+        filters=W2.T,
+    ),
     "fused conv": Case(
         [node("FusedConv", "x w b", "y", domain=MS, activation="Relu")],
+        {"w": W4, "b": random((6,))},
+        tapped_at="after the activation",
+        domains=(MS,),
+        filters=W4,
+        relu="y",
+    ),
+    "fused conv and ReLU6": Case(
+        [node("FusedConv", "x w b", "y", domain=MS, activation="Clip", activation_params=[0.0, 6])],
         {"w": W4, "b": random((6,))},
         tapped_at="after the activation",
         domains=(MS,),
@@ -173,6 +215,41 @@ CASES = {
         {"wq": Q4C, "ws": CHANNEL_SCALES, "wz": np.zeros(6, np.int8), **X_SCALE, **Y_SCALE},
         tensor="a",
         filters=Q4C * CHANNEL_SCALES[:, None, None, None],
+    ),
+    "QDQ, and bias": Case(
+        [
+            QUANTISE,
+            node("DequantizeLinear", "xq xs xz", "xf"),
+            node("DequantizeLinear", "wq ws wz", "wf"),
+            node("MatMul", "xf wf", "a"),
+            node("QuantizeLinear", "a ys yz", "aq"),
+            node("DequantizeLinear", "aq ys yz", "ad"),
+            node("Add", "ad b", "y"),
+        ],
+        {"wq": Q2, "ws": S2, "wz": np.int8(0), "b": random((6,)), **X_SCALE, **Y_SCALE},
+        (3, 5, 4),
+        axis=-1,
+        filters=(Q2 * S2).T,
+    ),
+    "QLinearConv, signed, at opset 21": Case(
+        [
+            node("QuantizeLinear", "x xs sz", "xq"),
+            node("QLinearConv", "xq xs sz wq ws wz ys sz", "yq"),
+            node("DequantizeLinear", "yq ys sz", "y"),
+        ],
+        {
+            "wq": Q4,
+            "ws": S4,
+            "wz": np.int8(0),
+            "sz": np.int8(3),
+            "xs": X_SCALE["xs"],
+            "ys": Y_SCALE["ys"],
+        },
+        tensor="yq",
+        opset=21,
+        scale=(0.1, 3),
+        tapped_at="quantised output",
+        filters=Q4 * S4,
     ),
     "QLinearConv": Case(
         [
@@ -483,6 +560,30 @@ def test_weights_behind_operators(name):
     assert (tap.channels, tap.weight_shape) == (6, (4, 6))
     (computed,) = reference.tensors_of(content, {"x": np.eye(4, dtype=np.float32)}, "y")
     np.testing.assert_allclose(filters(model, tap), computed.T, rtol=1e-6)
+
+
+@pytest.mark.parametrize("in_a_node", [False, True])
+@pytest.mark.parametrize("rank", [1, 2])
+def test_sparse_weights(in_a_node, rank):
+    wanted = np.where(W2 > 0, W2, 0)
+    places = np.argwhere(wanted) if rank == 2 else np.flatnonzero(wanted)
+    sparse = onnx.helper.make_sparse_tensor(
+        onnx.numpy_helper.from_array(wanted[wanted != 0], "w"),
+        onnx.numpy_helper.from_array(places.astype(np.int64), "places"),
+        list(wanted.shape),
+    )
+    made = [onnx.helper.make_node("Constant", [], ["w"], sparse_value=sparse)] if in_a_node else []
+    nodes = [*made, node("MatMul", "x w", "y")]
+    proto = onnx.ModelProto.FromString(graphs.model(nodes, {"x": ["n", 4]}, ["y"]))
+    if not in_a_node:
+        proto.graph.sparse_initializer.append(sparse)
+    model = open_model(proto)
+    (tap,) = find_taps(model).taps
+    np.testing.assert_array_equal(filters(model, tap), wanted.T)
+    values = random((3, 4))
+    batch = measured(model, tap, values, 3)
+    entropy = reference.over_rfavs(reference.entropy, values @ wanted, -1)
+    np.testing.assert_allclose(batch.entropy.ravel(), entropy, atol=1e-5)
 
 
 def test_files_that_onnx_runtime_optimised(tmp_path):

@@ -8,6 +8,7 @@ import sys
 import time
 
 import numpy as np
+import onnx
 import pytest
 from PIL import Image
 from tests.core import graphs, reference
@@ -263,6 +264,43 @@ def test_values_out_of_range(values, text):
     found = out_of_range(values.reshape(3, 1, 10, 10).astype(np.float32))
     assert text in found
     assert bool(text) == bool(found)
+
+
+# -- inputs of other kinds
+
+
+def test_text_and_scalars(folder, run):
+    """An input of strings, and one of no rank that is the same for all samples."""
+    words, numbers = ["hot", "cold", "mild"], [1.0, -1.0, 0.5]
+    labels = node(
+        "LabelEncoder", "t", "n", domain="ai.onnx.ml", keys_strings=words, values_floats=numbers
+    )
+    nodes = [
+        labels,
+        node("Reshape", "n rows", "r"),
+        node("Mul", "r factor", "m"),
+        node("MatMul", "m a.weight", "a"),
+        node("MatMul", "a b.weight", "y"),
+    ]
+    weights = {"rows": np.array([-1, 1]), "a.weight": graphs.random((1, 4))}
+    weights["b.weight"] = graphs.random((4, 2))
+    proto = onnx.ModelProto.FromString(
+        graphs.model(nodes, {"t": ["n"], "factor": []}, ["y"], weights, domains=["ai.onnx.ml"])
+    )
+    proto.graph.input[0].type.tensor_type.elem_type = onnx.TensorProto.STRING
+    proto.opset_import[1].version = 3
+    onnx.save(proto, "text.onnx")
+    np.savez("text.npz", t=np.array(words), factor=np.float32(2))
+    assert run("text.onnx", probes="text.npz")[0] == 0
+    linear = 2 * np.array(numbers)[:, None] * weights["a.weight"]
+    wanted = reference.over_rfavs(reference.entropy, linear, -1)
+    found = read_run("run").tables[0].value("a", "entropy")
+    assert found == pytest.approx(wanted.mean(), abs=1e-5)
+    objects = {"t": np.array(words, object), "factor": np.float32(2)}
+    (measured,) = sparsight.analyze(proto, objects, device="cpu")
+    assert measured.statistics["entropy"] == pytest.approx(wanted.mean(), abs=1e-5)
+    np.savez("text.npz", t=np.zeros(3, np.float32), factor=np.float32(2))
+    refused(run("text.onnx", probes="text.npz", logdir="other"), "wants text [n]")
 
 
 # -- padding

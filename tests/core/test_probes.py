@@ -156,6 +156,11 @@ def test_files_of_one_and_of_several_arrays(tmp_path: Path) -> None:
     assert list(load_probes(tmp_path / "two.npz")) == ["image", "ids"]
 
 
+def test_a_model_without_inputs_has_no_probes() -> None:
+    with pytest.raises(ProbeError, match="computes the same for all probes"):
+        match_probes({"x": np.zeros(3)}, [])
+
+
 def test_files_that_are_none(tmp_path: Path) -> None:
     (tmp_path / "text").write_text("hello")
     (tmp_path / "empty").touch()

@@ -131,6 +131,80 @@ def test_output_layers_reach_an_output_through_no_other_layer():
     assert [tap.output_layer for tap in found.taps] == [False, True, True, True]
 
 
+def test_the_scale_of_a_dynamic_quantisation_is_no_way_to_the_output():
+    weights = {"a.weight": np.ones((4, 4), np.uint8), "b.weight": np.ones((4, 4), np.uint8)}
+    nodes = []
+    for value, name, made in (("x", "a", "t"), ("t", "b", "y")):
+        nodes += [
+            node("DynamicQuantizeLinear", value, f"{name}q {name}s {name}z"),
+            node("MatMulInteger", f"{name}q {name}.weight {name}z", f"{name}i"),
+            node("Cast", f"{name}i", f"{name}f", to=1),
+            node("Mul", f"{name}f {name}s", made),
+        ]
+    found = taps_of(nodes, weights)[1]
+    assert [(tap.name, tap.output_layer) for tap in found.taps] == [("a", False), ("b", True)]
+
+
+def test_batch_normalisation_written_out_and_sums_that_spread():
+    weights = {"w": graphs.random((4, 4)), "v": graphs.random((4, 4))}
+    weights |= {"s": graphs.random((4,)), "b": graphs.random((4,)), "two": np.float32(2)}
+    nodes = [
+        node("MatMul", "x w", "a"),
+        node("Mul", "a s", "c"),
+        node("Sub", "c b", "d"),
+        node("Relu", "d", "e"),
+        node("MatMul", "e v", "f"),
+        node("Mul", "f two", "g"),  # a number for all channels is no batch normalisation
+        node("Relu", "g", "h"),
+        node("MatMul", "h w", "i"),
+        node("Add", "i z", "j"),  # [n, 1, 4] and [n, 7, 4]: other positions than the layer's
+        node("Relu", "j", "y"),
+    ]
+    inputs = {"x": ["n", 1, 4], "z": ["n", 7, 4]}
+    found = taps_of(nodes, weights, inputs)[1]
+    assert [tap.relu for tap in found.taps] == ["d", None, None]
+
+
+def test_layers_that_no_probe_reaches_are_left_out():
+    weights = {name: graphs.random((4, 4)) for name in ("table", "a", "b")}
+    nodes = [
+        node("Relu", "table", "t"),
+        node("MatMul", "t a", "p"),
+        node("Add", "x p", "s"),
+        node("MatMul", "s b", "y"),
+    ]
+    found = taps_of(nodes, weights, {"x": ["n", 4, 4]})[1]
+    assert [tap.tensor for tap in found.taps] == ["y"]
+    (left,) = found.left_out
+    assert left.reason == "it computes the same for all probes"
+    with pytest.raises(ModelError, match=r"no measurable layer .*the same for all probes"):
+        sparsight.analyze(graphs.model(nodes[:2], {}, ["p"], weights), {}, layers=["*"])
+
+
+def test_weights_and_vectors_that_have_no_place_for_probes():
+    weights = {"w": graphs.random((6, 4)), "v": graphs.random((4, 6))}
+    nodes = [node("Gemm", "w x", "a", transB=1), node("MatMul", "z v", "y")]
+    found = taps_of(nodes, weights, {"x": ["n", 4], "z": [4]}, outputs=("a", "y"))[1]
+    assert [part.reason for part in found.left_out] == [
+        "its weights come first, and its channels before the probes",
+        "its output is one vector: no axis counts the probes",
+    ]
+
+
+def test_operators_of_one_name_get_names_of_their_own():
+    """ONNX Runtime refuses them."""
+    nodes = [
+        node("MatMul", "x w", "a", name="layer"),
+        node("Relu", "a", "r", name="layer"),
+        node("MatMul", "r w", "b", name="layer"),
+        node("MatMul", "b w", "y"),
+    ]
+    content = graphs.model(nodes, {"x": ["n", 4]}, ["y"], {"w": graphs.random((4, 4))})
+    measured = sparsight.analyze(content, graphs.random((3, 4)), device="cpu")
+    assert [part.layer.name for part in measured] == ["layer", "layer#3"]
+    assert open_model(graphs.passing(2, 3)).content == graphs.passing(2, 3)
+
+
 def test_selection_by_name_and_glob():
     weights = {f"conv{i}.weight": graphs.random((4, 4)) for i in (1, 2, 3)}
     names = ["x", "t1", "t2", "y"]

@@ -186,7 +186,7 @@ class Campaign:
         return Evaluation(labels, self.source.output)
 
     def _finish(self, watch: bool) -> None:
-        if self.out is not None:
+        if self.out is not None and (self._results or not self._broken):
             write_table(self.out, self._results)
             remark(f"{len(self._results)} checkpoints in {self.out}")
         if self._results:

@@ -48,11 +48,13 @@ def number(value: float, digits: int = 3) -> str:
 
 
 def progress() -> Progress:
-    """A bar that counts samples; on stderr, so that stdout can be piped."""
+    """A bar that counts samples; on stderr, so that stdout can be piped, and on terminals only."""
+    screen = console(stderr=True)
     return Progress(
         TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
-        console=console(stderr=True),
+        console=screen,
+        disable=not screen.is_terminal,
     )
