@@ -179,9 +179,9 @@ def _candidate(model: Model, node: onnx.NodeProto, operator: Operator) -> Tap | 
         found = _FIRST
     if isinstance(found, str) or shape is None:
         return LeftOut(_plain_name(node), node.op_type, str(found))
-    bias = found.bias or input_at(node, operator.bias)
+    bias = _own(model, found.bias or input_at(node, operator.bias))
     return Tap(
-        name=layer_name(node, model.origin(weights), model.origin(bias), found.tensor),
+        name=layer_name(node, model.origin(weights), bias, found.tensor),
         tensor=found.tensor,
         operator=node.op_type,
         channels=operator.channels(node, shape),
@@ -196,6 +196,13 @@ def _candidate(model: Model, node: onnx.NodeProto, operator: Operator) -> Tap | 
         dequantised=found.dequantised,
         node=node,
     )
+
+
+def _own(model: Model, bias: str) -> str:
+    """The stored bias of one layer; not one that several share, since exporters store equal ones
+    (of zeros, before training) once, under the name of the first."""
+    origin = model.origin(bias)
+    return origin if len(model.consumers.get(origin, ())) == 1 else ""
 
 
 def _variant(model: Model, node: onnx.NodeProto, operator: Operator) -> Operator:

@@ -259,6 +259,18 @@ def test_the_name_from_what_pytorch_records():
     assert layer_name(made, "val_3", "", "t") == "blocks.0.fc"
 
 
+def test_a_bias_that_several_layers_share_names_none_of_them():
+    """Before training all biases are zero, and exporters store them once."""
+    weights = {"w": graphs.random((4, 4)), "v": graphs.random((4, 4)), "norm.bias": np.zeros(4)}
+    nodes = [
+        node("MatMul", "x w", "a", name="/block/query/MatMul"),
+        node("Add", "a norm.bias", "b"),
+        node("MatMul", "b v", "c", name="/block/key/MatMul"),
+        node("Add", "c norm.bias", "y"),
+    ]
+    assert [tap.name for tap in taps_of(nodes, weights)[1].taps] == ["block.query", "block.key"]
+
+
 def test_names_are_made_unique():
     assert unique(["a", "b", "a", "a#2", "a"]) == ["a", "b", "a#2", "a#2#2", "a#3"]
 
