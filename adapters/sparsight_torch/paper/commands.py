@@ -16,6 +16,7 @@ from .cells import PRESETS, Cell, Preset, preset
 from .choices import Choices, choices_of
 from .data import data_folder
 from .download import make_available
+from .equation6 import equation6
 from .execution import Execution
 from .experiments import Experiment
 from .figures import FIGURES, draw, save
@@ -41,6 +42,7 @@ _DataOption = Annotated[
     Path | None, typer.Option("--data", help="Folder of the data sets; else SPARSIGHT_DATA.")
 ]
 _Names = Annotated[list[str] | None, typer.Option(help="Only these; may be repeated.")]
+_FormatOption = Annotated[str, typer.Option("--format", help="text, markdown or latex.")]
 _Number = Annotated[int | None, typer.Option(min=1, help="Instead of the preset's.")]
 
 
@@ -161,7 +163,7 @@ def _table_command(name: str, table: Callable[[Preset, Results], Table], help: s
     def print_table(
         preset_name: _PresetOption = "full",
         runs: _RunsOption = None,
-        form: Annotated[str, typer.Option("--format", help="text, markdown or latex.")] = "text",
+        form: _FormatOption = "text",
     ) -> None:
         chosen = preset(preset_name)
         if runs is not None and not runs.is_dir():
@@ -176,6 +178,12 @@ _table_command(
     "table2", table2, "Print Table 2: ours, with the spread of seeds, beside the paper's."
 )
 _table_command("table3", table3, "Print Table 3: LeNet and AlexNet without and with penalties.")
+
+
+@command.command("equation6")
+def print_equation6(form: _FormatOption = "text") -> None:
+    """Print what the two readings of Eq. 6 do to the filters of conv1."""
+    print(rendered(equation6(), _form(form)), end="")
 
 
 def _figure_command(name: str) -> None:
