@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,9 +12,12 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from .correlation import Centre, correlation_summary
+from .correlation import Centre, Summarise, correlation_summary
+from .correlation_graph import device_summariser
+from .devices import Device
 from .errors import ModelError, OutOfMemoryError, ProbeError, UsageError, nearest
 from .evaluation import Evaluation
+from .footprint import activation_bytes, batch_that_fits, usual_batch, weight_bytes
 from .instrument import Instrumented, instrument
 from .measurement import BatchStatistics, LayerAccumulator
 from .model import Model, open_model, sides
@@ -30,6 +34,10 @@ Probes = str | Path | NDArray[Any] | Mapping[str, NDArray[Any]]
 
 Progress = Callable[[int], None]
 
+Notice = Callable[[str], None]
+
+_log = logging.getLogger("sparsight")
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -39,8 +47,8 @@ class Settings:
     """Names or globs; None for all layers but the output layers."""
     statistics: str | Collection[str] = "all"
     """"entropy", "all", or names of `schema.COLUMNS`."""
-    batch_size: int = 16
-    """Samples at once; larger batches cost more a sample."""
+    batch_size: int | None = None
+    """Samples at once; None for what memory allows, on a CPU 16 at most."""
     device: str = "auto"
     shown: int | Sequence[int] = 8
     """How many probes, spread over the set, or which, have their entropy maps kept."""
@@ -48,9 +56,11 @@ class Settings:
     """Centre of filter correlations."""
     mask: str | None = None
     """An input, [N, L], that is 0 at padded positions: they are left out of maps of shape [L]."""
+    memory_limit: int | None = None
+    """Bytes that weights and activations may take on the device."""
 
     def __post_init__(self) -> None:
-        if self.batch_size < 1:
+        if self.batch_size is not None and self.batch_size < 1:
             raise UsageError(f"a batch of {self.batch_size} samples was asked for; 1 is the least")
         if self.centre not in ("own", "filters"):
             raise UsageError(f"centre {self.centre!r} was asked for; there are own and filters")
@@ -79,11 +89,12 @@ def analyze(
     *,
     layers: Sequence[str] | None = None,
     statistics: str | Collection[str] = "all",
-    batch_size: int = 16,
+    batch_size: int | None = None,
     device: str = "auto",
     shown: int | Sequence[int] = 8,
     centre: Centre = "own",
     mask: str | None = None,
+    memory_limit: int | None = None,
     progress: Progress | None = None,
 ) -> Measurements:
     """Measure the layers of an exported ONNX model on a probe set, in graph order.
@@ -91,11 +102,13 @@ def analyze(
     `layers` holds names or globs; without it all layers are measured but the output layers.
     `statistics` is "entropy", "all", or names of `schema.COLUMNS`. `shown` is how many probes,
     spread over the set, or which, have their entropy maps kept. `mask` names an input, [N, L],
-    that is 0 at padded positions, which are left out. `progress` is called with the number of
-    samples after each batch. Raises a SparsightError, with a sentence, for a model, probes or
+    that is 0 at padded positions, which are left out. `memory_limit`, in bytes, bounds the batch
+    that is chosen where none is given, and a CUDA device's arena. `progress` is called with the
+    number of samples after each batch. What was chosen, as the device by "auto", is logged by the
+    logger "sparsight" as INFO. Raises a SparsightError, with a sentence, for a model, probes or
     options that do not fit.
     """
-    settings = Settings(layers, statistics, batch_size, device, shown, centre, mask)
+    settings = Settings(layers, statistics, batch_size, device, shown, centre, mask, memory_limit)
     return measure(model, probes, settings, progress)
 
 
@@ -105,8 +118,10 @@ def measure(
     settings: Settings,
     progress: Progress | None = None,
     evaluation: Evaluation | None = None,
+    notice: Notice = _log.info,
 ) -> Measurements:
-    """`analyze`, with its options as one object; `evaluation` gathers the model's own output."""
+    """`analyze`, with its options as one object; `evaluation` gathers the model's own output, and
+    `notice` is told, in a sentence, what was chosen."""
     model = model if isinstance(model, Model) else open_model(model)
     wanted = settings.computed
     taps = measurable(model, settings.layers).taps
@@ -115,13 +130,19 @@ def measure(
     keep = shown_positions(settings.shown, len(samples))
     # What the graph counts of ReLU inputs would have the padding in it.
     padded = settings.mask is not None or len(samples) % (samples.batch or 1) != 0
-    instrumented = instrument(model, taps, wanted, by_position=padded)
     session = TapSession(
-        instrumented, taps, settings.device, folder=model.folder, source=model.source
+        instrument(model, taps, wanted, by_position=padded),
+        taps,
+        settings.device,
+        folder=model.folder,
+        source=model.source,
+        memory_limit=settings.memory_limit,
     )
+    _tell(session, settings, notice)
+    size = _batch_size(model, taps, samples, session.device, settings, notice)
     gathered = [LayerAccumulator(layer_info(tap), keep) for tap in taps]
     outputs = [] if evaluation is None else [_scores(model, evaluation)]
-    for first, count, batch in _batches(session, samples, settings.batch_size, outputs):
+    for first, count, batch in _batches(session, samples, size, outputs, notice):
         for accumulator in gathered:
             statistics = batch.layers[accumulator.layer.name]
             accumulator.update(_unpadded(statistics, samples, settings.mask, first), first)
@@ -129,29 +150,86 @@ def measure(
             evaluation.update(batch.outputs[outputs[0]], first)
         if progress is not None:
             progress(count)
-    correlate = "correlation" in wanted
+    session.runtime.close()  # its memory is for the correlations now
+    summaries: list[Any] = [None] * len(taps)
+    if "correlation" in wanted:
+        summarise = _summariser(session.device, notice)
+        summaries = [_correlation(model, tap, settings.centre, summarise) for tap in taps]
     return Measurements(
-        accumulator.result(_correlation(model, tap, settings.centre) if correlate else None)
-        for accumulator, tap in zip(gathered, taps, strict=True)
+        accumulator.result(summary)
+        for accumulator, summary in zip(gathered, summaries, strict=True)
     )
 
 
+def _tell(session: TapSession, settings: Settings, notice: Notice) -> None:
+    """What "auto" took, and what of the model the device left to others."""
+    device, runtime = session.device, session.runtime
+    if settings.device == "auto":
+        over = "".join(f"; passed over {line}" for line in runtime.passed_over)
+        notice(f"device: auto took {device.name}{over}")
+    elsewhere = runtime.elsewhere
+    if elsewhere:
+        operators = ", ".join(f"{name} ({count})" for name, count in sorted(elsewhere.items()))
+        notice(f"of the operators, {device.name} leaves to other providers: {operators}")
+
+
+def _batch_size(
+    model: Model,
+    taps: Sequence[Tap],
+    samples: ProbeSet,
+    device: Device,
+    settings: Settings,
+    notice: Notice,
+) -> int:
+    """Samples at once: the model's own number, that which is given, or what memory allows."""
+    given, limit = settings.batch_size, settings.memory_limit
+    # The arena of an accelerator keeps the limit itself; that of the CPU has none.
+    free_choice = given is None or (limit is not None and not device.accelerator)
+    if samples.batch is not None or not free_choice:
+        return samples.batch or given or 1
+    shapes = {name: (1, *a.shape[1:]) if a.ndim else () for name, a in samples.arrays.items()}
+    sample = activation_bytes(model, taps, shapes)
+    fitting = batch_that_fits(device, sample, weight_bytes(model), limit)
+    wanted = usual_batch(device) if given is None else given
+    if sample is not None and fitting < min(wanted, len(samples)):
+        notice(f"memory allows {device.name} {fitting} samples at once, not {wanted}")
+    return min(wanted, fitting)
+
+
 def _batches(
-    session: TapSession, samples: ProbeSet, size: int, outputs: Sequence[str]
+    session: TapSession, samples: ProbeSet, size: int, outputs: Sequence[str], notice: Notice
 ) -> Iterator[tuple[int, int, Batch]]:
-    """First sample, number of samples and results, batch by batch; smaller ones if memory ends."""
+    """First sample, number of samples and results, batch by batch; smaller ones if memory ends.
+
+    On accelerators the last batch is filled up to the size of the others, which kernels and buffers
+    are made for already.
+    """
     first = 0
     while first < len(samples):
-        count, fed, feeds = samples.take(first, size)
+        fill = first > 0 and session.device.accelerator and session.tells_probes_apart
+        fixed = replace(samples, batch=size) if fill and samples.batch is None else samples
+        count, fed, feeds = fixed.take(first, size)
         try:
             batch = session.run(feeds, fed, count, outputs)
         except OutOfMemoryError:
             if samples.batch is not None or size == 1:
                 raise
-            size = max(1, size // 2)
+            size = max(1, min(size, fed) // 2)
+            notice(f"{fed} samples at once do not fit into memory; now {size}")
             continue
         yield first, count, batch
         first += count
+
+
+def _summariser(device: Device, notice: Notice) -> Summarise | None:
+    """What counts filter correlations: an accelerator that can; None for numpy."""
+    if not device.accelerator:
+        return None
+    if not device.multiplies_doubles:
+        notice(f"filter correlations: by the CPU, since {device.name} multiplies no float64")
+        return None
+    # TensorRT rounds float64 to float32; CUDA is there wherever it is.
+    return device_summariser(replace(device, kind="cuda").name)
 
 
 def _unpadded(
@@ -240,9 +318,9 @@ def _computed(column: str) -> str:
     return "entropy" if column.startswith("entropy") or column == "nan_share" else column
 
 
-def _correlation(model: Model, tap: Tap, centre: Centre) -> Any:
+def _correlation(model: Model, tap: Tap, centre: Centre, summarise: Summarise | None) -> Any:
     rows = filters(model, tap)
-    return None if rows is None else correlation_summary(rows, centre)
+    return None if rows is None else correlation_summary(rows, centre, summarise)
 
 
 def _input_spec(model: Model, value: onnx.ValueInfoProto) -> InputSpec:

@@ -84,6 +84,12 @@ class TapSession:
         layers = {tap.name: self._statistics(tap, values, count, kept) for tap in self._taps}
         return Batch(layers, {name: values[name][:kept] for name in outputs})
 
+    @property
+    def tells_probes_apart(self) -> bool:
+        """Whether the results of a batch's last probes can be left out, as far as is known: so
+        where the first axis of each layer counts the probes."""
+        return all(layout == Layout() for layout in self._layouts.values())
+
     def _run(self, names: Sequence[str], feeds: Arrays, count: int) -> list[NDArray[Any]]:
         return self.runtime.run(names, feeds, f"{count} samples of {self._source}")
 

@@ -33,7 +33,12 @@ def analyze(
     device: Annotated[
         str, typer.Option(help="auto, cpu, cuda, cuda:1, tensorrt, directml or coreml.")
     ] = "auto",
-    batch_size: Annotated[int, typer.Option(min=1, help="Samples measured at once.")] = 16,
+    batch_size: Annotated[
+        str, typer.Option(help="Samples measured at once, or auto: what memory allows.")
+    ] = "auto",
+    memory_limit: Annotated[
+        str | None, typer.Option(help="Memory for weights and activations, as in 2GB or 512MiB.")
+    ] = None,
     step_pattern: Annotated[
         str | None,
         typer.Option(help="Regular expression whose group is the epoch in a file name."),
@@ -116,6 +121,7 @@ def analyze(
     What a run already holds is skipped.
     """
     from ..analysis import Settings
+    from ..memory import parse_amount
     from ..probe_sources import PictureOptions
     from .campaign import Campaign, Source
 
@@ -124,11 +130,12 @@ def analyze(
     settings = Settings(
         layers=None if layers is None else _listed(layers),
         statistics=[name for name in statistics.split(",") if name],
-        batch_size=batch_size,
+        batch_size=_batch_size(batch_size),
         device=device,
         shown=shown_probes,
         centre=centre,
         mask=mask,
+        memory_limit=None if memory_limit is None else parse_amount(memory_limit),
     )
     pictures = PictureOptions(
         _size(size), scale, _numbers("mean", mean), _numbers("std", std), layout
@@ -150,6 +157,14 @@ def _listed(layers: list[str]) -> list[str]:
             raise UsageError(f"--layers {entry}: cannot read the file: {error}") from None
         names += [line.strip() for line in lines if line.strip() and not line.startswith("#")]
     return names
+
+
+def _batch_size(text: str) -> int | None:
+    if text == "auto":
+        return None
+    if not text.isdecimal() or int(text) < 1:
+        raise UsageError(f"--batch-size {text!r}: auto or a number from 1 on was wanted")
+    return int(text)
 
 
 def _size(text: str | None) -> tuple[int, int] | None:

@@ -51,6 +51,7 @@ class Campaign:
     """All of them where a table is to be written, else the last."""
     _done: set[int] = field(default_factory=set, init=False)
     _broken: dict[Path, ModelError] = field(default_factory=dict, init=False)
+    _said: set[str] = field(default_factory=set, init=False)
 
     def run(self, watch: bool = False) -> None:
         """Measure what is there, and with `watch` what comes, until Ctrl-C.
@@ -172,12 +173,23 @@ class Campaign:
                 result: Measurements | ModelError
                 try:
                     result = measure(
-                        checkpoint.path, self._samples, self.settings, advance, evaluation
+                        checkpoint.path,
+                        self._samples,
+                        self.settings,
+                        advance,
+                        evaluation,
+                        self._say_once,
                     )
                 except ModelError as error:
                     result = error
                 yield checkpoint, result, evaluation
                 bar.update(task, completed=position * total)
+
+    def _say_once(self, text: str) -> None:
+        """What is so for one checkpoint, and for all others like it."""
+        if text not in self._said:
+            self._said.add(text)
+            remark(text)
 
     def _evaluation(self) -> Evaluation | None:
         if self._labels is None:
