@@ -49,12 +49,12 @@ def write_tiny_imagenet(root, classes=("n3", "n1"), each=3):
     return root
 
 
-def decoded(tmp_path_factory, *names):
+def decoded(tmp_path_factory):
     """A folder with real data sets; skips where there are none."""
     script = SHARED / "data/decode.py"
     if not script.is_file():
         pytest.skip(f"no real data in {SHARED}")
     folder = tmp_path_factory.mktemp("data")
-    command = [sys.executable, str(script), str(folder), *names]
+    command = [sys.executable, str(script), str(folder)]
     subprocess.run(command, check=True, capture_output=True)
     return folder

@@ -2,12 +2,11 @@
 
 import os
 import pickle
-import shutil
 
 import numpy as np
 import pytest
 import torch
-from tests.paper.layouts import decoded, random_images, write_cifar_10, write_tiny_imagenet
+from tests.paper.layouts import random_images, write_cifar_10, write_tiny_imagenet
 
 from sparsight.errors import SparsightError
 from sparsight_torch.paper.data import data_folder, load_data, scaled
@@ -147,11 +146,6 @@ def test_tiny_imagenet_with_a_missing_image(tmp_path):
         read_split("tiny-imagenet", tmp_path / "tiny-imagenet-200", "validation", 2)
 
 
-@pytest.fixture(scope="module")
-def real(tmp_path_factory):
-    return decoded(tmp_path_factory)
-
-
 @pytest.mark.real_data
 @pytest.mark.parametrize(("name", "limit"), [("cifar-10", 5000), ("cifar-100", None)])
 def test_both_versions_of_cifar_are_one(real, name, limit):
@@ -171,6 +165,5 @@ def test_tiny_imagenet_of_its_publisher(real):
     assert np.bincount(labels).tolist() == [100] * 10
     _, labels = read_split("tiny-imagenet", real / "tiny-imagenet-200", "validation", 500)
     assert np.bincount(labels).tolist() == [50] * 10
-    shutil.rmtree(real / "tiny-imagenet-200/train/n02124075")
-    with pytest.raises(DataError, match="100000 are needed"):
+    with pytest.raises(DataError, match="100000 are needed"):  # a part of it alone is there
         read_split("tiny-imagenet", real / "tiny-imagenet-200", "training")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.paper.layouts import decoded, write_cifar_10
+from tests.paper.layouts import write_cifar_10
 
 from sparsight.cli import main
 from sparsight.errors import UsageError
@@ -252,9 +252,8 @@ def test_cells_are_listed_with_their_index(tmp_path, capfd):
 
 
 @pytest.mark.real_data
-def test_the_stored_cell_comes_out_again(tmp_path_factory, tmp_path):
+def test_the_stored_cell_comes_out_again(real, tmp_path):
     """So that no table can be typed: see docs/paper.md for how far other CPUs were off."""
-    real = decoded(tmp_path_factory, "cifar-10")
     arguments = ["--preset", "tiny", "--data", real, "--runs", tmp_path, "--threads", "1"]
     assert run(*arguments) == 0
     stored = json.loads((Path(__file__).parent / "tiny.json").read_text())

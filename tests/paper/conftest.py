@@ -1,0 +1,10 @@
+"""Real data sets for all tests of the paper, decoded once."""
+
+import pytest
+from tests.paper.layouts import decoded
+
+
+@pytest.fixture(scope="session")
+def real(tmp_path_factory):
+    """Not to be changed by a test."""
+    return decoded(tmp_path_factory)
