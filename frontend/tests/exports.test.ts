@@ -138,6 +138,7 @@ describe("maps", () => {
       [6, 4],
     ]);
     expect(positionText([4, 5], 7)).toBe("row 1, column 2");
+    expect(positionText([2, 4, 5], 27)).toBe("slice 1, row 1, column 2");
     expect(positionText([9], 7)).toBe("position 7");
     expect(positionText([1, 1], 0)).toBe("the whole layer");
   });

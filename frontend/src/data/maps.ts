@@ -75,11 +75,12 @@ export function stepNear({ maps, mode, reference }: ShownMaps, epoch: number): n
   return maps.steps.indexOf(both[nearest(both, epoch)] ?? NaN);
 }
 
-/** "row 3, column 7", "position 5", or nothing for a dense layer. */
+/** "slice 2, row 3, column 7", "position 5", or nothing for a dense layer. */
 export function positionText(shape: readonly number[], position: number): string {
   const size = shape.reduce((a, b) => a * b, 1);
   if (size <= 1) return "the whole layer";
-  const [, columns] = sides(shape);
+  const [rows = 1, columns = 1] = shape.slice(-2);
   if (shape.length < 2 || shape[0] === size) return `position ${position}`;
-  return `row ${Math.floor(position / columns)}, column ${position % columns}`;
+  const slice = shape.length > 2 ? `slice ${Math.floor(position / (rows * columns))}, ` : "";
+  return `${slice}row ${Math.floor(position / columns) % rows}, column ${position % columns}`;
 }

@@ -81,7 +81,7 @@ export function Correlations() {
           </div>
         ))}
       </div>
-      <More shown={MOST} total={state.chosen.value.length} />
+      <More shown={MOST} total={state.chosen.value.length} where="this view" />
     </Section>
   );
 }

@@ -12,7 +12,7 @@ import type { State } from "../state";
 import { useAppState } from "../state";
 import { Export } from "./Export";
 import { curvesCsv, curvesFigure } from "./exports";
-import { LossControls, Losses, useLosses } from "./Losses";
+import { LossControls, Losses, MOST_LOSSES, useLosses } from "./Losses";
 import { onsetMarks } from "./onsets";
 import type { Line, PlotData } from "./Plot";
 import { Plot } from "./Plot";
@@ -32,6 +32,7 @@ export function Curves() {
     [title, data, 300],
     [losses.title, losses.data, 190],
   ] as const;
+  const chosen = state.chosen.value.length;
   const drawn = plots.filter(([, { lines }]) => lines.length);
   return (
     <Section
@@ -55,7 +56,8 @@ export function Curves() {
         <LayerKey shown={shown} />
         <Losses {...losses} />
       </div>
-      <More shown={mostRuns(shown)} total={state.chosen.value.length} />
+      <More shown={mostRuns(shown)} total={chosen} where={`the curves of ${title}`} />
+      <More shown={MOST_LOSSES} total={chosen} where="the curves of the loss" />
     </Section>
   );
 }

@@ -12,10 +12,11 @@ import { RunStroke } from "./RunBar";
 import { Select } from "./Section";
 import { useKept } from "./kept";
 
-const MOST = 32; // runs whose losses are asked for
+/** Runs whose losses are asked for. */
+export const MOST_LOSSES = 32;
 
 function lossRuns(state: State): readonly RunEntry[] {
-  return state.chosen.value.slice(0, MOST);
+  return state.chosen.value.slice(0, MOST_LOSSES);
 }
 
 const SIGMAS = ["0", "1", "2", "3", "5", "10"] as const;

@@ -51,7 +51,7 @@ export function Readout() {
           ))}
         </tbody>
       </table>
-      <More shown={MOST} total={tables.length} />
+      <More shown={MOST} total={tables.length} where="this table and the notes below it" />
       <Caveats />
     </div>
   );

@@ -1,7 +1,7 @@
 import { useState } from "preact/hooks";
 import type { RunEntry } from "../data/runs";
 import { epochsText, probesDiffer } from "../data/runs";
-import { epochText, shorten } from "../data/text";
+import { count, epochText, shorten } from "../data/text";
 import { dashOf, strokeOf } from "../scale/strokes";
 import { useAppState } from "../state";
 
@@ -64,7 +64,7 @@ function RunChip({ entry, on }: { readonly entry: RunEntry; readonly on: boolean
       {on && <RunStroke run={entry.run} />}
       <bdi class="name">{shorten(entry.run, 40)}</bdi>
       <span class="muted">
-        {table ? epochsText(table.steps.length, entry) : `${entry.steps} epochs`}
+        {table ? epochsText(table.steps.length, entry) : count(entry.steps, "epoch")}
         {loaded?.status === "loading" && table === null && ", loading"}
         {entry.onset !== null && ` · onset ${epochText(entry.onset)}`}
       </span>
@@ -128,7 +128,10 @@ function RunList(props: {
                   }}
                 />
                 <bdi class="name">{shorten(entry.run, 60)}</bdi>
-                <span class="muted">{entry.steps}</span>
+                <span class="muted">
+                  {count(entry.steps, "epoch")}
+                  {entry.onset !== null && ` · onset ${epochText(entry.onset)}`}
+                </span>
               </label>
             </li>
           ))}

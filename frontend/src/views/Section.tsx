@@ -36,12 +36,17 @@ export function Section(props: {
   );
 }
 
-/** Says that only the first of many are shown here. */
-export function More(props: { readonly shown: number; readonly total: number }) {
-  if (props.total <= props.shown) return null;
+/** Says that only the first of many runs are shown in `where`. */
+export function More(props: {
+  readonly shown: number;
+  readonly total: number;
+  readonly where: string;
+}) {
+  const { shown, total, where } = props;
+  if (total <= shown) return null;
   return (
     <p class="muted">
-      Only the first {props.shown} of {props.total} runs are shown here; choose fewer above.
+      Only the first {shown} of {total} runs are in {where}; choose fewer above.
     </p>
   );
 }
