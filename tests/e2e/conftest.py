@@ -1,4 +1,4 @@
-"""Chromium, and a log directory with an overfitting run and its regularised twin."""
+"""Chromium, and TensorBoards that several tests look at."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, expect, sync_playwright
+from playwright.sync_api import BrowserContext, expect, sync_playwright
+from tests.e2e.oddities import STEPS, write_oddities
 from tests.e2e.synthetic import Plan, write_run
 from tests.e2e.tabs import LOADERS, Board, serving
 
@@ -17,28 +18,59 @@ CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
 
 
 @pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    """Debian's Chromium."""
+def browser() -> Iterator[BrowserContext]:
+    """Debian's Chromium; its pages share what they have cached of TensorBoard's own page."""
     if not Path(CHROMIUM).exists():
         pytest.skip("the browser tests need Chromium (Debian: apt-get install chromium)")
     with sync_playwright() as playwright:
         started = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield started
+        yield started.new_context(viewport={"width": 1280, "height": 900}, color_scheme="light")
         started.close()
 
 
 @pytest.fixture(scope="session")
 def logdir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two runs that no test changes."""
+    """An overfitting run and its regularised twin, which no test changes."""
     root = tmp_path_factory.mktemp("runs")
     write_run(root / "vanillaNet-s", Plan())
     write_run(root / "sr2Net-s", Plan(overfits=False, seed=1))
     return root
 
 
-@pytest.fixture(scope="session", params=list(LOADERS))
-def board(request: pytest.FixtureRequest, logdir: Path) -> Iterator[Board]:
-    """A TensorBoard, with each of its two loaders."""
-    with serving(logdir, request.param) as started:
+@pytest.fixture(scope="session")
+def rust_board(logdir: Path) -> Iterator[Board]:
+    """A TensorBoard with its fast loader: for what does not depend on how data arrive."""
+    with serving(logdir, "rust") as started:
         started.wait_for(**{"vanillaNet-s": 62, "sr2Net-s": 62})
+        yield started
+
+
+@pytest.fixture(scope="session")
+def python_board(logdir: Path) -> Iterator[Board]:
+    """A TensorBoard with its other loader."""
+    with serving(logdir, "python") as started:
+        started.wait_for(**{"vanillaNet-s": 62, "sr2Net-s": 62})
+        yield started
+
+
+@pytest.fixture(scope="session", params=list(LOADERS))
+def board(request: pytest.FixtureRequest) -> Board:
+    """A TensorBoard with each of its two loaders."""
+    found: Board = request.getfixturevalue(f"{request.param}_board")
+    return found
+
+
+@pytest.fixture(scope="session")
+def oddities(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Odd and broken runs, which no test changes."""
+    root = tmp_path_factory.mktemp("oddities")
+    write_oddities(root)
+    return root
+
+
+@pytest.fixture(scope="session")
+def odd_board(oddities: Path) -> Iterator[Board]:
+    """A TensorBoard on them."""
+    with serving(oddities) as started:
+        started.wait_for(**STEPS)
         yield started

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,10 +20,8 @@ ONSET = 14
 
 def layer(name: str, channels: int, *map_shape: int) -> LayerInfo:
     """A convolution, or, where the map is a single cell, a dense layer."""
-    dense = map_shape == (1, 1)
-    return LayerInfo(
-        name, "Linear" if dense else "Conv2d", channels, map_shape, 1, "linear output", None
-    )
+    operator = "Linear" if map_shape == (1, 1) else f"Conv{len(map_shape)}d"
+    return LayerInfo(name, operator, channels, map_shape, 1, "linear output", None)
 
 
 SMALL = (
@@ -46,6 +44,8 @@ class Plan:
     shown: int = 8
     overfits: bool = True
     seed: int = 0
+    kind: Literal["picture", "series", "solid"] = "picture"
+    """What the probes are."""
 
 
 def pictures(count: int, side: int = 32, seed: int = 0) -> NDArray[np.float32]:
@@ -65,7 +65,7 @@ def pictures(count: int, side: int = 32, seed: int = 0) -> NDArray[np.float32]:
 def write_run(folder: Path, plan: Plan, writer: RunWriter | None = None, first: int = -1) -> None:
     """Write epochs `first` to `plan.epochs` of a run."""
     probes = pictures(plan.probes)
-    shown = shown_probes([probes], range(plan.shown))
+    shown = shown_probes([_as(plan.kind, probes)], range(plan.shown))
     own = writer or RunWriter(folder)
     for epoch in range(first, plan.epochs + 1):
         scalars = None if epoch < 0 else losses(plan, epoch)
@@ -79,6 +79,14 @@ def write_run(folder: Path, plan: Plan, writer: RunWriter | None = None, first: 
         )
     if writer is None:
         own.close()
+
+
+def _as(kind: str, probes: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The same brightness as pictures, as series [N, L], or as solids [N, 1, A, B, C]."""
+    grey = probes.mean(axis=1)
+    if kind == "picture":
+        return probes
+    return grey[:, 16] if kind == "series" else np.repeat(grey[:, None, None], 6, axis=2)
 
 
 def losses(plan: Plan, epoch: int) -> dict[str, float]:
@@ -122,7 +130,7 @@ def _detail(probes: NDArray[Any], shape: tuple[int, ...]) -> NDArray[np.floating
     """How much happens at each position of a probe, [probes, *shape], between 0 and 1."""
     grey = probes.mean(axis=1)
     if len(shape) != 2:
-        return grey.reshape(len(grey), -1)[:, : int(np.prod(shape))].reshape(len(grey), *shape)
+        return np.stack([np.resize(picture, shape) for picture in grey])
     rows, columns = (np.linspace(0, grey.shape[-1] - 1, side).round().astype(int) for side in shape)
     return np.asarray(grey[:, rows][:, :, columns])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import http.server
 import json
 import re
 import subprocess
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
 
-from playwright.sync_api import Browser, Frame, Page
+from playwright.sync_api import BrowserContext, Frame, Page
 
 T = TypeVar("T")
 
@@ -126,9 +127,9 @@ class Tab:
 
 
 @contextlib.contextmanager
-def opened(browser: Browser, board: Board, **view: str) -> Iterator[Tab]:
-    """The tab in a fresh window; anything it reports as an error fails the test."""
-    page = browser.new_page(viewport={"width": 1280, "height": 900})
+def opened(browser: BrowserContext, board: Board, **view: str) -> Iterator[Tab]:
+    """The tab in a page of its own; anything it reports as an error fails the test."""
+    page = browser.new_page()
     page.set_default_timeout(1000 * WAIT / 2)
     tab = Tab(page, board, **view)
     try:
@@ -136,3 +137,29 @@ def opened(browser: Browser, board: Board, **view: str) -> Iterator[Tab]:
     finally:
         page.close()
     assert tab.problems == []
+
+
+def only(*runs: str) -> str:
+    """These runs, as they stand in the address."""
+    return json.dumps(runs)
+
+
+@contextlib.contextmanager
+def notebook(source: str) -> Iterator[str]:
+    """A page of another origin with TensorBoard in a frame, as `%tensorboard` makes it."""
+    body = f'<iframe width="100%" height="800" frameborder="0" src="{source}"></iframe>'.encode()
+
+    class Page(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html")
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *arguments: Any) -> None:
+            """Say nothing."""
+
+    with http.server.ThreadingHTTPServer(("localhost", 0), Page) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://localhost:{server.server_port}/notebooks/Training.ipynb"
+        server.shutdown()

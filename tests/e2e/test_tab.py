@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import BrowserContext, expect
 from tests.e2e.synthetic import SMALL, Plan, write_run
-from tests.e2e.tabs import Board, opened, serving, wait_until
+from tests.e2e.tabs import Board, notebook, only, opened, serving, wait_until
 
 from sparsight.reader import read_run
 from sparsight.writer import RunWriter
@@ -23,7 +25,9 @@ def expected(logdir: Path, run: str, epoch: int, layer: str, column: str) -> flo
     return read_run(logdir / run).tables[epoch].value(layer, column)
 
 
-def test_values_are_those_of_the_event_file(board: Board, logdir: Path, browser: Browser) -> None:
+def test_values_are_those_of_the_event_file(
+    board: Board, logdir: Path, browser: BrowserContext
+) -> None:
     with opened(browser, board, layer="conv4", epoch="23") as tab:
         for run in RUNS:
             entropy = expected(logdir, run, 23, "conv4", "entropy")
@@ -36,7 +40,7 @@ def test_values_are_those_of_the_event_file(board: Board, logdir: Path, browser:
 
 
 def test_pointing_at_the_overview_tells_the_value(
-    board: Board, logdir: Path, browser: Browser
+    board: Board, logdir: Path, browser: BrowserContext
 ) -> None:
     with opened(browser, board) as tab:
         plot = tab.frame.get_by_role("img", name="Relative entropy of 5 layers").nth(1)
@@ -56,7 +60,9 @@ def test_pointing_at_the_overview_tells_the_value(
         wait_until(lambda: tab.parameter("epoch") == "40" and tab.parameter("layer") == "conv3")
 
 
-def test_pointing_at_a_map_tells_its_entropy(board: Board, logdir: Path, browser: Browser) -> None:
+def test_pointing_at_a_map_tells_its_entropy(
+    board: Board, logdir: Path, browser: BrowserContext
+) -> None:
     with opened(
         browser, board, layer="conv3", epoch="30", probe="2", maps='["vanillaNet-s"]'
     ) as tab:
@@ -71,8 +77,8 @@ def test_pointing_at_a_map_tells_its_entropy(board: Board, logdir: Path, browser
         expect(tip).to_contain_text("row 4, column 9")
 
 
-def test_keys_move_the_cursor_and_the_layer(board: Board, browser: Browser) -> None:
-    with opened(browser, board, layer="conv1", epoch="10") as tab:
+def test_keys_move_the_cursor_and_the_layer(rust_board: Board, browser: BrowserContext) -> None:
+    with opened(browser, rust_board, layer="conv1", epoch="10") as tab:
         cursor = tab.frame.get_by_label("Epoch at the cursor")
         expect(cursor).to_have_text("epoch 10")
         tab.frame.get_by_role("heading", name="Overview").click()
@@ -86,9 +92,9 @@ def test_keys_move_the_cursor_and_the_layer(board: Board, browser: Browser) -> N
 
 
 def test_the_address_holds_the_view_and_leaves_the_rest_alone(
-    board: Board, browser: Browser
+    rust_board: Board, browser: BrowserContext
 ) -> None:
-    with opened(browser, board) as tab:
+    with opened(browser, rust_board) as tab:
         expect(tab.frame.get_by_role("group", name="Overview of")).to_have_count(2)
         tab.page.evaluate("location.hash = '#sparsity&smoothing=0.4&p.sparsity.epoch=7'")
         expect(tab.frame.get_by_label("Epoch at the cursor")).to_have_text("epoch 7")
@@ -103,32 +109,31 @@ def test_the_address_holds_the_view_and_leaves_the_rest_alone(
         expect(tab.frame.get_by_label("Epoch at the cursor")).to_have_text("epoch 7")
 
 
-def test_caveats_stand_at_the_layer_concerned(board: Board, browser: Browser) -> None:
-    with opened(browser, board, layer="fc1") as tab:
+def test_caveats_stand_at_the_layer_concerned(rust_board: Board, browser: BrowserContext) -> None:
+    with opened(browser, rust_board, layer="fc1") as tab:
         note = tab.frame.get_by_text("Entropy fell by").first
         expect(note).to_contain_text("scale-free entropy did not")
         expect(note).to_contain_text("fc1")
 
 
 @pytest.mark.parametrize("dark", [False, True])
-def test_follows_the_colours_of_tensorboard(logdir: Path, browser: Browser, dark: bool) -> None:
-    with serving(logdir) as board:
-        board.wait_for(**{"vanillaNet-s": 62, "sr2Net-s": 62})
-        page = browser.new_page(color_scheme="light")
-        page.goto(f"{board.address}/?darkMode={str(dark).lower()}#sparsity")
-        frame = page.frame_locator("iframe[src*='name=sparsity']")
-        expect(frame.get_by_role("heading", name="Overview")).to_be_visible()
-        background = "getComputedStyle(document.body).backgroundColor"
-        colour = "rgb(31, 32, 35)" if dark else "rgb(255, 255, 255)"
-        assert frame.locator("body").evaluate(f"() => {background}") == colour
-        page.close()
-
-
-@pytest.mark.parametrize("loader", ["rust", "python"])
-def test_an_empty_log_directory_says_how_to_write_a_run(
-    tmp_path: Path, browser: Browser, loader: str
+def test_follows_the_colours_of_tensorboard(
+    rust_board: Board, browser: BrowserContext, dark: bool
 ) -> None:
-    with serving(tmp_path, loader) as board, opened(browser, board) as tab:
+    page = browser.new_page()
+    page.goto(f"{rust_board.address}/?darkMode={str(dark).lower()}#sparsity")
+    frame = page.frame_locator("iframe[src*='name=sparsity']")
+    expect(frame.get_by_role("heading", name="Overview")).to_be_visible()
+    background = "getComputedStyle(document.body).backgroundColor"
+    colour = "rgb(31, 32, 35)" if dark else "rgb(255, 255, 255)"
+    assert frame.locator("body").evaluate(f"() => {background}") == colour
+    page.close()
+
+
+def test_an_empty_log_directory_says_how_to_write_a_run(
+    tmp_path: Path, browser: BrowserContext
+) -> None:
+    with serving(tmp_path) as board, opened(browser, board) as tab:
         expect(
             tab.frame.get_by_role("heading", name="No run has Sparsight data yet")
         ).to_be_visible()
@@ -138,40 +143,75 @@ def test_an_empty_log_directory_says_how_to_write_a_run(
         expect(tab.frame.get_by_role("group", name="Overview of first")).to_be_visible()
 
 
-def test_follows_a_live_run_and_keeps_the_cursor(tmp_path: Path, browser: Browser) -> None:
+def test_follows_a_live_run_and_keeps_the_cursor(tmp_path: Path, browser: BrowserContext) -> None:
     with RunWriter(tmp_path / "live") as writer:
         write_run(tmp_path / "live", Plan(epochs=10), writer)
-        with serving(tmp_path) as board:
+        with serving(tmp_path, "python") as board:
             board.wait_for(live=12)
-            with opened(browser, board, epoch="4") as tab:
+            with opened(browser, board, epoch="4", layer="conv1") as tab:
                 expect(tab.frame.get_by_text("12 of 12 epochs")).to_be_visible()
+                expect(tab.frame.get_by_role("img", name="Entropy map of conv1")).to_be_visible()
+                asked: list[str] = []
+                tab.page.on("request", lambda request: asked.append(request.url))
                 write_run(tmp_path / "live", Plan(epochs=13), writer, first=11)
                 expect(tab.frame.get_by_text("15 of 15 epochs")).to_be_visible()
                 expect(tab.frame.get_by_label("Epoch at the cursor")).to_have_text("epoch 4")
+                newest = tab.frame.locator(".heads button").last
+                expect(newest).to_have_text("13")
+                newest.click()
+                expect(tab.frame.get_by_role("img", name="conv1, epoch 13")).to_be_visible()
+                # Only what is new was fetched.
+                fetched = [url for url in asked if "/maps?" in url or "/layers?" in url]
+                assert any("/maps?" in url for url in fetched)
+                assert all(re.search(r"[?&]from=1[1-4]\b", url) for url in fetched), fetched
 
 
-def test_works_under_a_path_prefix(logdir: Path, browser: Browser) -> None:
+@pytest.fixture(scope="module")
+def prefixed(logdir: Path) -> Iterator[Board]:
+    """A TensorBoard that is not at the root of its server."""
     with serving(logdir, "rust", "--path_prefix=/some/where") as board:
         board.wait_for(**{"vanillaNet-s": 62, "sr2Net-s": 62})
-        with opened(browser, board, layer="conv1", epoch="0") as tab:
-            entropy = expected(logdir, "sr2Net-s", 0, "conv1", "entropy")
-            assert float(tab.shown("sr2Net-s", "entropy")) == pytest.approx(entropy, abs=6e-4)
+        yield board
+
+
+def test_works_under_a_path_prefix(prefixed: Board, logdir: Path, browser: BrowserContext) -> None:
+    with opened(browser, prefixed, layer="conv1", epoch="0") as tab:
+        entropy = expected(logdir, "sr2Net-s", 0, "conv1", "entropy")
+        assert float(tab.shown("sr2Net-s", "entropy")) == pytest.approx(entropy, abs=6e-4)
+
+
+def test_works_in_a_notebook(prefixed: Board, logdir: Path, browser: BrowserContext) -> None:
+    view = "p.sparsity.layer=conv3&p.sparsity.epoch=30"
+    with notebook(f"{prefixed.address}/#sparsity&{view}") as address:
+        page = browser.new_page()
+        problems: list[str] = []
+        page.on("pageerror", lambda error: problems.append(str(error)))
+        page.goto(address)
+        frame = page.frame_locator("iframe").frame_locator("iframe[src*='name=sparsity']")
+        expect(frame.get_by_role("img", name="Entropy map of conv3, epoch 30")).to_have_count(2)
+        row = frame.get_by_role("row").filter(has=frame.get_by_role("rowheader", name="sr2Net-s"))
+        entropy = expected(logdir, "sr2Net-s", 30, "conv3", "entropy")
+        expect(row.locator("[data-statistic=entropy]")).to_have_text(f"{entropy:.3f}")
+        frame.get_by_role("heading", name="sr2Net-s").first.click()
+        page.keyboard.press("ArrowRight")
+        page.keyboard.press("ArrowRight")
+        expect(frame.get_by_role("img", name="Entropy map of conv3, epoch 32")).to_have_count(2)
+        (outer,) = (one for one in page.frames if one.parent_frame == page.main_frame)
+        wait_until(lambda: "p.sparsity.epoch=32" in outer.evaluate("location.hash"))
+        page.close()
+    assert problems == []
 
 
 def test_a_resumed_run_is_one_line_and_says_what_was_dropped(
-    tmp_path: Path, browser: Browser
+    odd_board: Board, oddities: Path, browser: BrowserContext
 ) -> None:
-    write_run(tmp_path / "resumed", Plan(layers=SMALL[-2:], epochs=20, shown=1))
-    write_run(tmp_path / "resumed", Plan(layers=SMALL[-2:], epochs=24, shown=1, seed=5), first=12)
-    with serving(tmp_path) as board:
-        board.wait_for(resumed=26)
-        with opened(browser, board, epoch="15", layer="fc1") as tab:
-            expect(tab.frame.get_by_text("26 of 26 epochs")).to_be_visible()
-            entropy = expected(tmp_path, "resumed", 15, "fc1", "entropy")
-            assert float(tab.shown("resumed", "entropy")) == pytest.approx(entropy, abs=6e-4)
+    with opened(browser, odd_board, runs=only("resumed"), epoch="15", layer="fc1") as tab:
+        expect(tab.frame.get_by_text("26 of 26 epochs")).to_be_visible()
+        entropy = expected(oddities, "resumed", 15, "fc1", "entropy")
+        assert float(tab.shown("resumed", "entropy")) == pytest.approx(entropy, abs=6e-4)
 
 
-def test_says_so_when_tensorboard_stops(tmp_path: Path, browser: Browser) -> None:
+def test_says_so_when_tensorboard_stops(tmp_path: Path, browser: BrowserContext) -> None:
     write_run(tmp_path / "only", Plan(layers=SMALL[-1:], epochs=3, shown=1))
     with serving(tmp_path) as board:
         board.wait_for(only=5)
@@ -186,12 +226,8 @@ def test_says_so_when_tensorboard_stops(tmp_path: Path, browser: Browser) -> Non
         page.close()
 
 
-def test_runs_with_other_probes_are_called_out(tmp_path: Path, browser: Browser) -> None:
-    write_run(tmp_path / "a", Plan(layers=SMALL[-1:], epochs=3, shown=1))
-    write_run(tmp_path / "b", Plan(layers=SMALL[-1:], epochs=3, shown=1, probes=9))
-    with serving(tmp_path) as board:
-        board.wait_for(a=5, b=5)
-        with opened(browser, board) as tab:
-            expect(tab.frame.get_by_text("measured on different probe sets")).to_be_visible()
-            tab.frame.get_by_role("group", name="Runs").get_by_role("checkbox").first.uncheck()
-            expect(tab.frame.get_by_text("measured on different probe sets")).to_have_count(0)
+def test_runs_with_other_probes_are_called_out(odd_board: Board, browser: BrowserContext) -> None:
+    with opened(browser, odd_board, runs=only("other probes", "whole")) as tab:
+        expect(tab.frame.get_by_text("measured on different probe sets")).to_be_visible()
+        tab.frame.get_by_role("group", name="Runs").get_by_role("checkbox").first.click()
+        expect(tab.frame.get_by_text("measured on different probe sets")).to_have_count(0)

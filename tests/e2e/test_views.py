@@ -11,7 +11,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
-from playwright.sync_api import Browser, Locator, expect
+from playwright.sync_api import BrowserContext, Locator, expect
 from tests.e2e.tabs import Board, Tab, opened, wait_until
 
 from sparsight.reader import read_run
@@ -43,8 +43,10 @@ def point(place: Locator, x: float, y: float) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("section", ["overview", "maps", "curves", "correlations"])
-def test_views_are_exported_as_pictures(board: Board, browser: Browser, section: str) -> None:
-    with opened(browser, board, layer="conv4") as tab:
+def test_views_are_exported_as_pictures(
+    rust_board: Board, browser: BrowserContext, section: str
+) -> None:
+    with opened(browser, rust_board, layer="conv4") as tab:
         expect(tab.frame.get_by_role("img", name="Losses of 2 runs")).to_be_attached()
         tab.frame.locator(f"#{section}").scroll_into_view_if_needed()
         if section == "correlations":
@@ -59,7 +61,9 @@ def test_views_are_exported_as_pictures(board: Board, browser: Browser, section:
         assert width == 2 * int(float(svg.attrib["width"]))
 
 
-def test_overview_csv_holds_every_value(board: Board, logdir: Path, browser: Browser) -> None:
+def test_overview_csv_holds_every_value(
+    board: Board, logdir: Path, browser: BrowserContext
+) -> None:
     with opened(browser, board) as tab:
         expect(tab.frame.get_by_role("group", name="Overview of")).to_have_count(2)
         lines = table_of(exported(tab, "overview", "CSV"))
@@ -71,7 +75,7 @@ def test_overview_csv_holds_every_value(board: Board, logdir: Path, browser: Bro
             assert float(line["relative_entropy"]) == pytest.approx(entropy / math.log(16))
 
 
-def test_difference_and_change(board: Board, logdir: Path, browser: Browser) -> None:
+def test_difference_and_change(board: Board, logdir: Path, browser: BrowserContext) -> None:
     runs = {name: read_run(logdir / name) for name in ("vanillaNet-s", "sr2Net-s")}
 
     def relative(run: str, epoch: int) -> float:
@@ -88,7 +92,7 @@ def test_difference_and_change(board: Board, logdir: Path, browser: Browser) -> 
         expect(values.nth(3)).to_have_text(f"−{abs(wanted):.3f}")
 
 
-def test_maps_of_change_and_difference(board: Board, logdir: Path, browser: Browser) -> None:
+def test_maps_of_change_and_difference(board: Board, logdir: Path, browser: BrowserContext) -> None:
     runs = {name: read_run(logdir / name) for name in ("vanillaNet-s", "sr2Net-s")}
 
     def at(run: str, epoch: int) -> float:
@@ -116,7 +120,9 @@ def test_maps_of_change_and_difference(board: Board, logdir: Path, browser: Brow
         assert float(found["4", "9"]["relative_entropy_difference"]) == pytest.approx(now - other)
 
 
-def test_correlations_are_the_stored_counts(board: Board, logdir: Path, browser: Browser) -> None:
+def test_correlations_are_the_stored_counts(
+    board: Board, logdir: Path, browser: BrowserContext
+) -> None:
     with opened(browser, board, layer="conv4", epoch="30") as tab:
         tab.frame.locator("#correlations").scroll_into_view_if_needed()
         plot = tab.frame.get_by_role("img", name="Filter correlations over 62 epochs").nth(1)
@@ -135,7 +141,7 @@ def test_correlations_are_the_stored_counts(board: Board, logdir: Path, browser:
         assert found == ([count] if count else [])
 
 
-def test_losses_stand_below_the_curves(board: Board, logdir: Path, browser: Browser) -> None:
+def test_losses_stand_below_the_curves(board: Board, logdir: Path, browser: BrowserContext) -> None:
     with opened(browser, board, sigma="0") as tab:
         expect(tab.frame.get_by_role("img", name="Losses of 2 runs")).to_be_attached()
         lines = table_of(exported(tab, "curves", "CSV"))
@@ -150,8 +156,8 @@ def test_losses_stand_below_the_curves(board: Board, logdir: Path, browser: Brow
         expect(tab.frame.get_by_text("loss/training: raw")).to_be_visible()
 
 
-def test_dragging_zooms_all_views(board: Board, browser: Browser) -> None:
-    with opened(browser, board) as tab:
+def test_dragging_zooms_all_views(rust_board: Board, browser: BrowserContext) -> None:
+    with opened(browser, rust_board) as tab:
         expect(tab.frame.get_by_role("img", name="Losses of 2 runs")).to_be_attached()
         tab.frame.get_by_text("62 of 62 epochs").nth(1).wait_for()
         plot = tab.frame.locator("#curves .u-over").first
@@ -169,8 +175,8 @@ def test_dragging_zooms_all_views(board: Board, browser: Browser) -> None:
         wait_until(lambda: tab.parameter("zoom") is None)
 
 
-def test_layer_table_sorts(board: Board, browser: Browser) -> None:
-    with opened(browser, board, sort="change") as tab:
+def test_layer_table_sorts(rust_board: Board, browser: BrowserContext) -> None:
+    with opened(browser, rust_board, sort="change") as tab:
         tab.frame.locator("#layers").scroll_into_view_if_needed()
         lines = tab.frame.get_by_role("table", name="Layers of the chosen runs").locator("tbody tr")
         expect(lines).to_have_count(10)
@@ -183,8 +189,8 @@ def test_layer_table_sorts(board: Board, browser: Browser) -> None:
         assert changes == sorted(changes, reverse=True)
 
 
-def test_maps_are_enlarged_and_played(board: Board, browser: Browser) -> None:
-    with opened(browser, board, layer="conv3", epoch="55") as tab:
+def test_maps_are_enlarged_and_played(rust_board: Board, browser: BrowserContext) -> None:
+    with opened(browser, rust_board, layer="conv3", epoch="55") as tab:
         tab.frame.get_by_role("button", name="Enlarge and play").click()
         dialog = tab.frame.get_by_role("dialog", name="Entropy maps of conv3, enlarged")
         expect(dialog.get_by_role("img", name="Entropy map of conv3, epoch 55")).to_have_count(2)
@@ -195,12 +201,12 @@ def test_maps_are_enlarged_and_played(board: Board, browser: Browser) -> None:
         expect(dialog).to_have_count(0)
 
 
-def test_everything_to_operate_has_a_name(board: Board, browser: Browser) -> None:
+def test_everything_to_operate_has_a_name(rust_board: Board, browser: BrowserContext) -> None:
     unnamed = """() => [...document.querySelectorAll('button, input, select, summary, [role=img]')]
       .filter((e) => !(e.getAttribute('aria-label') || e.textContent.trim() || e.title
         || e.closest('label')?.textContent.trim()))
       .map((e) => e.outerHTML.slice(0, 200))"""
-    with opened(browser, board) as tab:
+    with opened(browser, rust_board) as tab:
         for section in ("overview", "maps", "curves", "correlations", "layers"):
             tab.frame.locator(f"#{section}").scroll_into_view_if_needed()
         tab.frame.get_by_role("table", name="Layers of the chosen runs").wait_for()
