@@ -192,6 +192,12 @@ function Map({ shown, scale }: { readonly shown: ShownMaps; readonly scale: Colo
       onMouseLeave={onLeave}
     >
       <Canvas paint={paint} class="pixels" />
+      {maps.shape.length > 2 && <Slices count={maps.shape[0] ?? 1} />}
     </div>
   );
+}
+
+/** Lines between the slices of a solid, which stand below each other. */
+function Slices({ count }: { readonly count: number }) {
+  return <i class="slices" style={{ "--slices": String(count) }} aria-hidden="true" />;
 }

@@ -152,7 +152,7 @@ function Strip({ picture, height, scale, epochs, pitch }: StripProps) {
   useEffect(() => {
     if (gone) painted.current = null;
   }, [gone]);
-  if (!shown) return <span class="muted">{picture.remarks[0]}</span>;
+  if (!shown) return <span class="muted">{shorten(picture.remarks[0] ?? "", 120)}</span>;
   const size = { width: `${pitch * epochs.length}px`, height: `${height}px` };
   return (
     <div

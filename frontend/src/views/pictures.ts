@@ -42,7 +42,7 @@ function loadedMaps(
   const remarks = [...new Set(parts.flatMap(remarksOf))];
   if (parts.some(({ value }) => value === null)) return { shown: null, remarks };
   const [maps = null, reference = null] = parts.map(({ value }) => value);
-  if (!maps) return { shown: null, remarks };
+  if (!maps?.steps.length) return { shown: null, remarks: [...remarks, "no maps recorded"] };
   if (reference && !sameShape(maps, reference)) {
     return { shown: null, remarks: ["maps of another shape in the other run"] };
   }
