@@ -201,4 +201,4 @@ def _clips_at_zero(model: Model, node: onnx.NodeProto) -> bool:
 def batch_norm_folded(model: Model, node: onnx.NodeProto, tensor: str) -> bool | None:
     if any(n.op_type == "BatchNormalization" for n in model.consumers.get(tensor, ())):
         return False
-    return True if any(_FOLDED in entry.value for entry in node.metadata_props) else None
+    return True if any(_FOLDED in str(entry.value) for entry in node.metadata_props) else None

@@ -22,6 +22,8 @@ from .names import unique
 __all__ = ["Model", "Shape", "attribute", "open_model", "sides", "subgraphs"]
 
 _MAX_CHAIN = 32  # operators between a constant and its use; a cycle is longer
+_PER_BYTE = 8  # no element type has more numbers in a byte
+_LONG = 2**24  # numbers
 _SMALL = 256  # elements: what may be a shape that other shapes depend on
 
 Shape = tuple[int, ...]
@@ -155,11 +157,24 @@ class Model:
             for value in light.graph.output:
                 value.type.tensor_type.ClearField("shape")
         try:
-            made = onnx.shape_inference.infer_shapes(light, data_prop=True)
+            follow = not self._makes_lists()
+            made = onnx.shape_inference.infer_shapes(light, data_prop=follow)
         except Exception:  # of many types, from C++: then nothing is known
             return {}
         values = [*made.graph.input, *made.graph.value_info, *made.graph.output]
         return {v.name: sides(v) for v in values if v.type.tensor_type.HasField("shape")}
+
+    def _makes_lists(self) -> bool:
+        """Whether an operator asks for a tensor so long that following its numbers, as if they were
+        a shape, would take all memory."""
+        makers = [n for n in self.graph.node if n.op_type in ("ConstantOfShape", "Expand", "Range")]
+        for name in {name for node in makers for name in node.input}:
+            shape = self.shape_of(name)
+            if shape is not None and np.prod(shape) <= _SMALL:
+                numbers = self.constant(name)
+                if numbers is not None and numbers.size and np.abs(numbers).max() > _LONG:
+                    return True
+        return False
 
     def _shape(self, name: str, depth: int) -> Shape | None:
         if name in self.initializers:
@@ -225,7 +240,7 @@ class Model:
     def check_location(self, tensor: onnx.TensorProto) -> None:
         """Raises ModelError where a tensor's external data is not in the model's own folder."""
         location = next((e.value for e in tensor.external_data if e.key == "location"), "")
-        path = PurePosixPath(location.replace("\\", "/"))
+        path = PurePosixPath(str(location).replace("\\", "/"))
         if self.folder is None:
             raise ModelError(
                 f"{self.source}: the data of tensor {tensor.name!r} is in another file, "
@@ -328,6 +343,11 @@ def _check(model: Model) -> None:
     for tensor in _stored(model.graph):
         if tensor.data_location == onnx.TensorProto.EXTERNAL:
             model.check_location(tensor)
+        elif _elements(tensor) > _PER_BYTE * tensor.ByteSize():
+            raise ModelError(
+                f"{model.source} is damaged: tensor {tensor.name!r} is to have the shape "
+                f"{list(tensor.dims)}, and holds {tensor.ByteSize()} bytes"
+            )
 
 
 def _graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
@@ -374,6 +394,8 @@ def _without_weights(proto: onnx.ModelProto) -> onnx.ModelProto:
     graph.node.extend(proto.graph.node)
     graph.value_info.extend(proto.graph.value_info)
     graph.output.extend(proto.graph.output)
+    for value in [*graph.value_info, *graph.output]:
+        _forget_length(value)
     small = [t for t in proto.graph.initializer if _elements(t) <= _SMALL]
     large = [t for t in proto.graph.initializer if _elements(t) > _SMALL]
     graph.initializer.extend(small)
@@ -382,7 +404,17 @@ def _without_weights(proto: onnx.ModelProto) -> onnx.ModelProto:
     graph.input.extend(
         onnx.helper.make_tensor_value_info(t.name, t.data_type, list(t.dims)) for t in large
     )
+    for value in graph.input:
+        _forget_length(value)
     return light
+
+
+def _forget_length(value: onnx.ValueInfoProto) -> None:
+    """A list too long for a shape is none. Shape inference would make a symbol for each of its
+    numbers, if there were 10^12."""
+    sides = value.type.tensor_type.shape.dim
+    if len(sides) == 1 and sides[0].dim_value > _SMALL:
+        sides[0].Clear()
 
 
 def _elements(tensor: onnx.TensorProto) -> float:

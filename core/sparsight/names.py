@@ -48,7 +48,7 @@ def _scope(node: onnx.NodeProto) -> str:
     """The module in what torch.onnx.export(dynamo=True) records: "['', 'fc1', 'linear']"."""
     for entry in node.metadata_props:
         if entry.key == _SCOPES:
-            scopes = _SCOPE.findall(entry.value)
+            scopes = _SCOPE.findall(str(entry.value))  # bytes, if it is no text
             return scopes[-2] if len(scopes) > 1 else ""
     return ""
 

@@ -139,6 +139,28 @@ def huge_constant(proto):
     proto.graph.node.insert(0, node("ConstantOfShape", "s", "conv1.weight"))
 
 
+def long_list(proto):
+    """Shape inference follows the numbers of lists, which shapes may be made of."""
+    length = helper.make_tensor("length", TensorProto.INT64, [1], [2**40])
+    proto.graph.initializer.append(length)
+    proto.graph.node.insert(0, node("ConstantOfShape", "length", "list"))
+    proto.graph.node.insert(1, node("Slice", "list length length", "part"))
+    proto.graph.node[2].input[0] = "part"
+
+
+def long_input(proto):
+    value = helper.make_tensor_value_info("list", TensorProto.INT64, [2**40])
+    proto.graph.input.append(value)
+    proto.graph.node.insert(0, node("Slice", "list list list", "part"))
+
+
+def long_tensor(proto):
+    tensor = helper.make_tensor("list", TensorProto.INT64, [1], [1])
+    tensor.dims[0] = 2**62
+    proto.graph.initializer.append(tensor)
+    proto.graph.node.insert(0, node("Slice", "list list list", "part"))
+
+
 def no_node_outputs(proto):
     del proto.graph.node[0].output[:]
 
@@ -150,7 +172,7 @@ def missing_inputs(proto):
 DAMAGE = {f.__name__: f for f in (
     cyclic, dangling, twice, lying_dims, negative_dims, huge_header, unknown_type, lying_shapes,
     no_outputs, no_opset, future_opset, unknown_operator, string_input, sequence_input,
-    huge_constant, no_node_outputs, missing_inputs,
+    huge_constant, long_list, long_input, long_tensor, no_node_outputs, missing_inputs,
 )}  # fmt: skip
 
 
@@ -209,6 +231,15 @@ def attempt(content: bytes) -> None:
         for tap in find_taps(model).taps:
             filters(model, tap)
         _ = model.inferred
+
+
+def test_what_is_no_text_in_metadata_is_left_alone():
+    """Only names have to be text."""
+    proto = onnx.ModelProto.FromString(CONTENT)
+    for made in proto.graph.node:
+        made.metadata_props.add(key="pkg.torch.onnx.name_scopes", value="0000")
+    content = proto.SerializeToString().replace(b"0000", b"\xff\xfe\xfd\xfc")
+    assert find_taps(open_model(content)).taps == find_taps(open_model(CONTENT)).taps
 
 
 @settings(max_examples=150, deadline=2000)
