@@ -5,19 +5,22 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
     "SIGMA",
+    "AlignedBy",
+    "Clock",
     "Names",
     "Onset",
     "curve_names",
     "epochs_at",
     "find_onset",
     "find_validation_loss",
+    "line_up",
     "movement",
     "related",
     "smooth",
@@ -155,3 +158,60 @@ def epochs_at(
     result = np.interp(at, known, epochs)
     pace = (epochs[-1] - epochs[-2]) / (known[-1] - known[-2])
     return np.where(at > known[-1], epochs[-1] + (at - known[-1]) * pace, result).round(4)
+
+
+AlignedBy = Literal["step", "global_step", "wall_time"]
+"""What tells at which epochs the points of a curve lie: its steps are epochs, the trainer's own
+step count was recorded at each epoch, or points and epochs were written at the same times."""
+
+
+@dataclass(frozen=True)
+class Clock:
+    """What each clock stood at when a run's epochs were recorded; all [epochs]."""
+
+    epochs: NDArray[np.float64]
+    """Ascending."""
+    global_steps: NDArray[np.float64]
+    """NaN where none was recorded."""
+    wall_times: NDArray[np.float64]
+    """Seconds since 1970."""
+
+
+def line_up(
+    steps: NDArray[np.float64], wall_times: NDArray[np.float64], clock: Clock
+) -> tuple[AlignedBy | None, NDArray[np.float64]]:
+    """The epochs at which the points of a curve lie, [points], and what tells it.
+
+    None, and NaN, where nothing does.
+    """
+    nowhere = np.full(len(steps), np.nan)
+    if not len(steps) or not len(clock.epochs):
+        return None, nowhere
+    if _steps_are_epochs(steps, wall_times, clock):
+        return "step", steps
+    known = np.isfinite(clock.global_steps)
+    counts = clock.global_steps[known]
+    if len(counts) > 1 and (np.diff(counts) > 0).all():
+        return "global_step", epochs_at(steps, counts, clock.epochs[known])
+    if _at_the_same_time(wall_times, clock.wall_times):
+        return "wall_time", epochs_at(wall_times, clock.wall_times, clock.epochs)
+    return None, nowhere
+
+
+def _steps_are_epochs(
+    steps: NDArray[np.float64], wall_times: NDArray[np.float64], clock: Clock
+) -> bool:
+    """Written in our own events, or at no step beyond our epochs (and the one under way)."""
+    ours = {*zip(clock.epochs.tolist(), clock.wall_times.tolist(), strict=True)}
+    if ours & {*zip(steps.tolist(), wall_times.tolist(), strict=True)}:
+        return True
+    return bool(steps[-1] <= clock.epochs[-1] + 1)
+
+
+def _at_the_same_time(theirs: NDArray[np.float64], ours: NDArray[np.float64]) -> bool:
+    """Whether points were written while the epochs were, give or take one epoch."""
+    pauses = np.diff(ours)
+    if not len(pauses) or not (pauses > 0).all():
+        return False
+    pause = float(np.median(pauses))
+    return bool(theirs[-1] >= ours[0] - pause and theirs[0] <= ours[-1] + pause)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -45,6 +45,8 @@ class Run:
 
     tables: dict[int, Table] = field(default_factory=dict)
     global_steps: dict[int, int] = field(default_factory=dict)
+    wall_times: dict[int, float] = field(default_factory=dict)
+    """When each table was written, in seconds since 1970."""
     maps: dict[str, dict[int, schema.EncodedMaps]] = field(default_factory=dict)
     """By layer, then by step."""
     correlations: dict[str, dict[int, NDArray[np.int64]]] = field(default_factory=dict)
@@ -53,6 +55,8 @@ class Run:
     """The probe set recorded last."""
     scalars: dict[str, dict[int, float]] = field(default_factory=dict)
     """TensorBoard's own scalars in the same directory, by tag, then by step."""
+    scalar_times: dict[str, dict[int, float]] = field(default_factory=dict)
+    """When each of them was written."""
 
     @property
     def steps(self) -> tuple[int, ...]:
@@ -64,8 +68,10 @@ class Run:
         return np.array([_value_or_nan(t, layer, column) for t in self.tables.values()])
 
 
-def read_run(logdir: str | Path) -> Run:
+def read_run(logdir: str | Path, *, without: Collection[schema.Kind] = ()) -> Run:
     """Read the event files of one directory, in the order in which they were written.
+
+    Kinds of records that are not wanted may be left out: maps need most of the memory.
 
     Where a run resumed at an earlier step, what came after that step before is dropped. Records of
     an unknown schema version, damaged ones, and what follows a damaged byte of a file, are left out
@@ -78,7 +84,7 @@ def read_run(logdir: str | Path) -> Run:
     paths = sorted(path for path in folder.iterdir() if events.is_event_file(path))
     if not paths:
         raise RunError(f"{folder} holds no event file")
-    return _assemble(_values(paths))
+    return _assemble(_values(paths), without)
 
 
 def _values(paths: list[Path]) -> Iterator[tuple[schema.Event, Any]]:
@@ -103,10 +109,12 @@ def _wall_time(event: Any) -> float:
 Records = list[tuple[schema.Event, Any]]
 
 
-def _assemble(values: Iterable[tuple[schema.Event, Any]]) -> Run:
+def _assemble(values: Iterable[tuple[schema.Event, Any]], without: Collection[schema.Kind]) -> Run:
     found: dict[tuple[str, str], Records] = {}
     unreadable: dict[str, None] = {}
     for event, value in values:
+        if schema.kind_of(value.tag) in without:
+            continue
         try:
             decoded = _decode(value)
         except RunError as error:
@@ -119,24 +127,32 @@ def _assemble(values: Iterable[tuple[schema.Event, Any]]) -> Run:
         warnings.warn(message, stacklevel=3)
     run = [event for event, _ in found.get(("layers", ""), [])]
 
-    def of(kind: str) -> dict[str, dict[int, Any]]:
+    def of(kind: str, part: int = 1) -> dict[str, dict[int, Any]]:
         others = () if kind == "scalars" else run
-        return {n: _by_step(records, others) for (k, n), records in found.items() if k == kind}
+        return {
+            n: _by_step(records, others)[part] for (k, n), records in found.items() if k == kind
+        }
 
     probes = found.get(("probes", ""), [])
     return Run(
         tables=of("layers").get("", {}),
         global_steps=of("global_step").get("", {}),
+        wall_times=of("layers", 0).get("", {}),
         maps=of("maps"),
         correlations=of("correlation"),
         probes=probes[-1][1] if probes else None,
         scalars=of("scalars"),
+        scalar_times=of("scalars", 0),
     )
 
 
-def _by_step(records: Records, run: Sequence[schema.Event]) -> dict[int, Any]:
-    kept = schema.counting([event for event, _ in records], run)
-    return {records[position][0][0]: records[position][1] for position in kept}
+def _by_step(
+    records: Records, run: Sequence[schema.Event]
+) -> tuple[dict[int, float], dict[int, Any]]:
+    """Wall times and contents of the records that count."""
+    kept = [records[at] for at in schema.counting([event for event, _ in records], run)]
+    times = {step: wall_time for (step, wall_time), _ in kept}
+    return times, {step: content for (step, _), content in kept}
 
 
 def _decode(value: Any) -> tuple[str, str, Any] | None:

@@ -297,19 +297,21 @@ def test_a_single_epoch_and_many_layers(tmp_path: Path) -> None:
     assert max(f.get_figheight() for f in figures.values()) < 11
 
 
-def short_run(folder: Path, counted: bool) -> None:
-    """Epochs -1 to 4 of one layer, without a loss; and a loss by batch in the directory beside."""
+def short_run(folder: Path, counted: bool, start: float = 1e9) -> None:
+    """Epochs -1 to 4 of one layer, a minute each, without a loss; and a loss by batch in the
+    directory beside, five seconds a batch."""
     with RunWriter(folder / "ours") as writer:
         for epoch in range(-1, 5):
             accumulator = LayerAccumulator(layer("conv", 4, 2, 2))
             accumulator.update(BatchStatistics(np.full((1, 2, 2), 0.5, np.float32)), 0)
             step = 13 * (epoch + 1) if counted else None
-            writer.write(epoch, [accumulator.result()], global_step=step, wall_time=1e9 + epoch)
+            wall_time = 1e9 + 60 * (epoch + 1)
+            writer.write(epoch, [accumulator.result()], global_step=step, wall_time=wall_time)
     (folder / "eval").mkdir()
     with (folder / "eval/events.out.tfevents.1.x").open("wb") as file:
-        write_event(file, file_version(1e9))
+        write_event(file, file_version(start))
         for batch in (0, 13, 26, 65):
-            write_event(file, event(batch, 1e9 + batch, [scalar_value("loss", batch / 13)]))
+            write_event(file, event(batch, start + 5 * batch, [scalar_value("loss", batch / 13)]))
 
 
 def test_losses_by_batch_are_lined_up_by_the_global_step(tmp_path: Path) -> None:
@@ -321,11 +323,38 @@ def test_losses_by_batch_are_lined_up_by_the_global_step(tmp_path: Path) -> None
     assert found.loss.values.tolist() == [0, 1, 2, 5]
 
 
-def test_losses_that_cannot_be_lined_up_are_left_out_with_a_word(tmp_path: Path) -> None:
+def test_losses_by_batch_are_lined_up_by_wall_time_where_nothing_else_tells(tmp_path: Path) -> None:
     short_run(tmp_path / "x", counted=False)
-    with pytest.warns(UserWarning, match="go on to 65, the epochs to 4, and no global_step"):
+    (found,) = find_runs(tmp_path)
+    assert found.loss is not None
+    # Batches 0, 13, 26 and 65 were written 0, 65, 130 and 325 seconds after "before training".
+    minutes = np.array([0, 65, 130, 325]) / 60
+    np.testing.assert_allclose(found.loss.epochs, minutes - 1, atol=1e-4)
+
+
+def test_losses_that_cannot_be_lined_up_are_left_out_with_a_word(tmp_path: Path) -> None:
+    short_run(tmp_path / "x", counted=False, start=2e9)
+    with pytest.warns(UserWarning, match="go on to 65, the epochs to 4; no global_step"):
         (found,) = find_runs(tmp_path)
     assert found.loss is None
+
+
+def test_only_what_is_drawn_is_read(logdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (whole,) = find_runs(logdir, ["a/sr2"])
+    (bare,) = find_runs(logdir, ["a/sr2"], without=("maps", "correlation", "probes"))
+    assert whole.run.maps
+    assert whole.run.correlations
+    assert not bare.run.maps
+    assert not bare.run.correlations
+    assert bare.run.probes is None
+    assert bare.run.steps == whole.run.steps
+    assert bare.onset == whole.onset
+
+    def decode(record: bytes) -> None:
+        raise AssertionError("maps were decoded for a view that shows none")
+
+    monkeypatch.setattr("sparsight.schema.decode_maps", decode)
+    assert drawn(logdir, views=("overview", "curves"))
 
 
 # -- choosing, and sentences ----------------------------------------------------------------------

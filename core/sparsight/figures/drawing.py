@@ -12,6 +12,7 @@ from typing import Literal
 from matplotlib.figure import Figure
 
 from ..errors import RunError, UsageError, nearest
+from ..schema import Kind
 from .colours import DASHES
 from .correlations import draw_correlations
 from .curves import check_spread, draw_curves
@@ -59,7 +60,7 @@ def draw(logdir: Path, wanted: Wanted) -> Named:
     UsageError for an unknown statistic, probe or epoch; before the first figure is drawn.
     """
     statistics = [statistic_of(name) for name in dict.fromkeys(wanted.statistics)]
-    runs = find_runs(logdir, wanted.runs)
+    runs = find_runs(logdir, wanted.runs, without=_unneeded(wanted))
     layers = choose_layers(runs, wanted.layers)
     runs = [run for run in runs if layers[run.name]]
     _check(runs, statistics, wanted)
@@ -77,6 +78,12 @@ def draw(logdir: Path, wanted: Wanted) -> Named:
             if not found:
                 warnings.warn(f"no filter correlations are recorded in {logdir}", stacklevel=2)
             yield from _numbered("correlations", found)
+
+
+def _unneeded(wanted: Wanted) -> tuple[Kind, ...]:
+    """What need not be read: the maps of a large run hold gigabytes."""
+    needed: dict[Kind, View] = {"maps": "maps", "probes": "maps", "correlation": "correlations"}
+    return tuple(kind for kind, view in needed.items() if view not in wanted.views)
 
 
 def _check(runs: Sequence[NamedRun], statistics: Sequence[Statistic], wanted: Wanted) -> None:

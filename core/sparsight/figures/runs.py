@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,16 +15,17 @@ from ..errors import RunError, TargetError, nearest
 from ..events import is_event_file
 from ..globs import fitting
 from ..onset import (
+    Clock,
     Onset,
     curve_names,
-    epochs_at,
     find_onset,
     find_validation_loss,
+    line_up,
     related,
     smooth,
 )
 from ..reader import Run, read_run
-from ..schema import LayerInfo
+from ..schema import Kind, LayerInfo
 
 __all__ = ["Loss", "NamedRun", "choose_layers", "find_runs"]
 
@@ -60,7 +61,7 @@ class NamedRun:
 class _Directory:
     """The directories with event files below one; each is read once, when it is needed."""
 
-    def __init__(self, logdir: Path) -> None:
+    def __init__(self, logdir: Path, without: Collection[Kind]) -> None:
         if not logdir.is_dir():
             raise RunError(f"there is no directory {logdir}: give the one that holds the runs")
         self._paths = {
@@ -69,20 +70,25 @@ class _Directory:
             if any(is_event_file(Path(name)) for name in files)
         }
         self.names = sorted(self._paths)
+        self._without = without
         self._read: dict[str, Run] = {}
 
     def read(self, name: str) -> Run:
         if name not in self._read:
-            self._read[name] = read_run(self._paths[name])
+            self._read[name] = read_run(self._paths[name], without=self._without)
         return self._read[name]
 
 
-def find_runs(logdir: Path, globs: Sequence[str] = ()) -> list[NamedRun]:
+def find_runs(
+    logdir: Path, globs: Sequence[str] = (), without: Collection[Kind] = ()
+) -> list[NamedRun]:
     """The runs with Sparsight's data in and below a directory, those that match the globs.
+
+    Kinds of records that are not drawn may be left out, which saves memory.
 
     Raises RunError where there is no such directory, no such run, or no run at all.
     """
-    directory = _Directory(logdir)
+    directory = _Directory(logdir, without)
     if not directory.names:
         raise RunError(f"{logdir} holds no event file: {_HOW}")
     try:
@@ -158,11 +164,15 @@ def _validation_loss(name: str, directory: _Directory) -> Loss | None:
         return None
     owner, tag = names[guess]
     points = scalars[owner][tag]
-    epochs = _epochs(np.array(list(points), np.float64), directory.read(name))
-    if epochs is None:
+    run = directory.read(name)
+    steps = np.array([*points], np.float64)
+    times = np.array([*directory.read(owner).scalar_times[tag].values()], np.float64)
+    aligned_by, epochs = line_up(steps, times, _clock(run))
+    if aligned_by is None:
         warnings.warn(
             f"{guess!r} of run {name!r} is left out: its steps go on to {max(points)}, the epochs "
-            f"to {directory.read(name).steps[-1]}, and no global_step is recorded to line them up",
+            f"to {run.steps[-1]}; no global_step is recorded to line them up, and they were "
+            "written at other times",
             stacklevel=2,
         )
         return None
@@ -170,12 +180,7 @@ def _validation_loss(name: str, directory: _Directory) -> Loss | None:
     return Loss(guess, epochs, values, smooth(epochs, values), find_onset(epochs, values))
 
 
-def _epochs(steps: NDArray[np.float64], run: Run) -> NDArray[np.float64] | None:
-    """The epochs at which the points of a loss lie; None where nobody can tell."""
-    if steps[-1] <= run.steps[-1] + 1:  # logged by epoch, as ours
-        return steps
-    counted = {epoch: run.global_steps[epoch] for epoch in run.steps if epoch in run.global_steps}
-    counts = np.array(list(counted.values()), np.float64)
-    if len(counts) > 1 and (np.diff(counts) > 0).all():
-        return epochs_at(steps, counts, np.array(list(counted), np.float64))
-    return None
+def _clock(run: Run) -> Clock:
+    counts = [run.global_steps.get(step, np.nan) for step in run.steps]
+    times = [run.wall_times[step] for step in run.steps]
+    return Clock(*(np.array(values, np.float64) for values in (run.steps, counts, times)))
