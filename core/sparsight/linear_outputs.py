@@ -115,8 +115,8 @@ def _moved(
     if node.op_type == "Identity":
         return replace(place, tensor=output)
     if node.op_type == "Transpose":
-        order = list(attribute(node, "perm", ()))
-        if place.axis >= len(order):
+        order = list(attribute(node, "perm", range(place.rank or 0)[::-1]))
+        if not order or sorted(order) != list(range(len(order))) or place.axis >= len(order):
             return None
         return LinearOutput(output, order.index(place.axis % len(order)), len(order))
     if node.op_type == "Reshape" and place.trailing == 0:

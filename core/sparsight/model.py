@@ -211,7 +211,7 @@ class Model:
             return None
         try:
             return derive(node, *values)
-        except (ValueError, IndexError, TypeError, MemoryError) as error:
+        except Exception as error:  # whatever the numbers of a damaged file lead to
             raise ModelError(f"{self.source}: constant {name!r} is damaged: {error}") from None
 
     def _array(self, tensor: onnx.TensorProto | onnx.SparseTensorProto) -> NDArray[Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -117,22 +117,22 @@ class TapSession:
         if scaled is not None:
             unknown = np.full_like(scaled, np.nan)
             scaled = np.clip(-scaled / highest, 0, 1) if tap.channels > 1 else unknown
-        zeros = part.get("relu_zeros")
-        alive, at_most_zero = None, None
-        if zeros is not None:
-            # What fills up a batch of fixed size comes last, if the first axis counts the probes.
-            rows = zeros.reshape(count if kept < count else 1, -1, tap.channels)[:kept]
-            by_channel = rows.sum((0, 1), dtype=np.float64)
-            alive = entropy.size - by_channel  # at how many positions it is not <= 0
-            at_most_zero = int(by_channel.sum())
-        return BatchStatistics(
+        statistics = BatchStatistics(
             entropy=np.clip(-entropy, 0, highest),
             scale_free_entropy=scaled,
             rms=numbers("rms"),
-            relu_maximum=alive,
-            relu_zeros=at_most_zero,
-            relu_at_most_zero=maps("relu_at_most_zero"),
         )
+        # A ReLU behind a sum with more positions than the layer has says nothing about the layer.
+        if "relu_zeros" in part:
+            # What fills up a batch of fixed size comes last, if the first axis counts the probes.
+            groups = part["relu_zeros"].reshape(count if kept < count else 1, -1, tap.channels)
+            zeros = groups[:kept].sum((0, 1), dtype=np.float64)
+            if zeros.max() <= entropy.size:
+                alive = entropy.size - zeros  # at how many positions it is not <= 0
+                return replace(statistics, relu_maximum=alive, relu_zeros=int(zeros.sum()))
+        elif part.get("relu_at_most_zero", entropy[:0]).size == np.prod(shape) * tap.channels:
+            return replace(statistics, relu_at_most_zero=maps("relu_at_most_zero"))
+        return statistics
 
     def _locate(self, feeds: Arrays, count: int, values: Arrays) -> None:
         """Settle, on the first batch, which positions are which probe's."""
@@ -157,8 +157,9 @@ class TapSession:
         """Shape of a tapped tensor without its channels, of the fed batch."""
         known = self._map_shapes.get(tap.name)
         if known is None:
-            sides = part["shape"] if "shape" in part else part["plogp"].shape
-            return tuple(int(side) for side in sides[:-1])
+            if "shape" in part:
+                return tuple(int(side) for side in np.delete(part["shape"], tap.channel_axis))
+            return tuple(part["plogp"].shape[:-1])
         if int(np.prod(known)) != part["plogp"].shape[1]:
             raise ModelError(
                 f"{self._source}: layer {tap.name!r} has {part['plogp'].shape[1]} positions; the "

@@ -395,6 +395,8 @@ def test_operator(name):
         .run({"x": values}, count)
         .layers[tap.name]
     )
+    alone = TapSession(instrument(model, [tap], ()), [tap], "cpu").run({"x": values}, count)
+    np.testing.assert_allclose(alone.layers[tap.name].entropy, batch.entropy, atol=1e-5)
     (tensor,) = reference.tensors_of(content, {"x": values}, case.tensor)
     tensor = (tensor.astype(np.float64) - case.scale[1]) * np.float32(case.scale[0])
     assert tensor.shape[case.axis] == tap.channels
