@@ -17,7 +17,7 @@ _SHARED_FILES = "onnxruntime"  # every wheel of ONNX Runtime starts so, and inst
 
 
 def doctor() -> None:
-    """Report versions, ONNX Runtime's wheels and providers, and TensorBoard's plugin."""
+    """Report versions, ONNX Runtime's wheels and providers, memory, and TensorBoard's plugin."""
     from .output import console
 
     screen = console()
@@ -70,7 +70,17 @@ def _providers() -> Iterator[tuple[bool, str]]:
     for name, failure in report.items():
         # A wheel lists what it was built with; only the CPU has to be there.
         fine = failure is None or name != "CPUExecutionProvider"
-        yield fine, f"  {name:30} {'runs' if failure is None else failure}"
+        yield fine, f"  {name:30} {f'runs{_free(name)}' if failure is None else failure}"
+
+
+def _free(provider: str) -> str:
+    """How much memory is free there, to end a line; nothing where nobody tells."""
+    from ..devices import DEVICES, Device
+    from ..memory import amount, free_memory
+
+    kind = next((kind for kind, name in DEVICES.items() if name == provider), provider)
+    free = free_memory(Device(kind, provider))
+    return "" if free is None else f"; {amount(free)} of memory are free"
 
 
 def _plugin() -> Iterator[tuple[bool, str]]:
