@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from matplotlib.axes import Axes
 from matplotlib.collections import QuadMesh
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from PIL import Image
 from tests.e2e.synthetic import Plan, layer, write_run
@@ -20,7 +21,7 @@ from typer.main import get_command
 from sparsight.cli import _app, main
 from sparsight.errors import MissingExtraError, RunError, TargetError, UsageError
 from sparsight.events import event, file_version, scalar_value, write_event
-from sparsight.figures import drawing, page
+from sparsight.figures import colours, drawing, page
 from sparsight.figures.drawing import Wanted
 from sparsight.figures.runs import choose_layers, find_runs
 from sparsight.figures.statistics import STATISTICS, difference, grid, spread, statistic_of
@@ -125,6 +126,36 @@ def test_the_difference_has_diverging_colours_around_zero(logdir: Path) -> None:
     assert mesh(axes).norm.vmin == -mesh(axes).norm.vmax
 
 
+def test_the_change_is_since_the_first_record(logdir: Path) -> None:
+    figures = drawn(logdir, views=("overview",), statistics=("rms",), change=True)
+    axes = titled(figures["overview-rms-change"])["a/vanilla"]
+    rms = read_run(logdir / "a/vanilla").statistic("fc1", "rms")
+    np.testing.assert_allclose(mesh(axes).get_array()[2], np.log2(rms / rms[0]), atol=1e-5)
+    assert figures["overview-rms-change"].axes[-1].get_ylabel() == "change, doublings"
+
+
+def test_colours_have_a_fixed_range_where_it_is_given(logdir: Path) -> None:
+    figures = drawn(
+        logdir, views=("overview", "maps"), limits=(0.9, 1.1), change=True, difference="a/sr2"
+    )
+    assert len(figures) == 3 + 2 * 2 + 1
+    for name, figure in figures.items():
+        (norm,) = {
+            (shown.norm.vmin, shown.norm.vmax)
+            for axes in figure.axes
+            for shown in [*axes.images, *(c for c in axes.collections if isinstance(c, QuadMesh))]
+            if isinstance(shown.norm, Normalize) and axes.get_title(loc="left") != "input"
+            if axes.get_label() != "<colorbar>"
+        }
+        compared = name.endswith(("change", "difference"))
+        assert norm == pytest.approx((-0.2, 0.2) if compared else (0.9, 1.1)), name
+    # Values beyond it are there, and the bar points to them.
+    scale = colours.sequential([np.array([0.5, 1.0, np.nan])], limits=(0.9, 1.1))
+    assert scale.extend == "min"
+    assert colours.diverging([np.array([-3.0, 3.0])], limits=(0, 1)).extend == "both"
+    assert colours.sequential([np.array([0.5, 1.0])]).extend == "neither"
+
+
 # -- curves ---------------------------------------------------------------------------------------
 
 
@@ -199,6 +230,26 @@ def test_the_mean_map(logdir: Path) -> None:
     ).values()
     expected = read_run(logdir / "a/sr2").maps["conv2"][3].values()[-1] / np.log(16)
     np.testing.assert_allclose(figure.axes[0].images[0].get_array(), expected, rtol=1e-6)
+
+
+def test_maps_are_compared_with_the_start_and_with_another_run(logdir: Path) -> None:
+    wanted = {"views": ("maps",), "layers": ("conv1",), "probe": 1, "epochs": (-1, 4, 25)}
+    figures = drawn(logdir, **wanted, change=True, difference="a/sr2")
+    recorded = {name: read_run(logdir / name).maps["conv1"] for name in ("a/vanilla", "a/sr2")}
+
+    def values(run: str, epoch: int) -> Any:
+        return recorded[run][epoch].values()[1] / np.log(8)
+
+    changed = figures["maps-probe1-a-vanilla-change"].axes[1].images
+    for image, epoch in zip(changed, (-1, 4, 25), strict=True):
+        expected = values("a/vanilla", epoch) - values("a/vanilla", -1)
+        np.testing.assert_allclose(image.get_array(), expected, atol=1e-6)
+    compared = figures["maps-probe1-a-vanilla-difference"]
+    for image, epoch in zip(compared.axes[1].images, (-1, 4), strict=True):
+        expected = values("a/vanilla", epoch) - values("a/sr2", epoch)
+        np.testing.assert_allclose(image.get_array(), expected, atol=1e-6)
+    assert "not measured" in texts(compared)  # epoch 25, which the other has not
+    assert "maps-probe1-a-sr2-difference" not in figures
 
 
 # -- correlations ---------------------------------------------------------------------------------
@@ -393,6 +444,9 @@ def test_the_command_ends_in_a_sentence(tmp_path: Path, logdir: Path, run: Comma
         ([tmp_path], "holds no event file: `sparsight analyze"),
         ([logdir, "--probe", "first"], "a position in the probe set"),
         ([logdir, "--epochs", "1-5"], "whole numbers with commas"),
+        ([logdir, "--range", "1:0"], "the lower one first"),
+        ([logdir, "--range", "nan:1"], "the lower one first"),
+        ([logdir, "--range", "0-1"], "two numbers"),
     ]:
         code, _, err = run(*arguments, "--out", out)
         assert (code, err.count("\n")) == (2, 1)
@@ -441,7 +495,7 @@ def test_files_are_the_same_each_time_and_their_text_is_text(
         )
         assert (code, err) == (0, "")
     paths = sorted((tmp_path / "one").iterdir())
-    assert len(paths) == len(out.splitlines()) == 2 * 6
+    assert len(paths) == len(out.splitlines()) == 2 * 7
     for path in paths:
         assert path.read_bytes() == (tmp_path / "two" / path.name).read_bytes(), path.name
     text = (tmp_path / "one/overview-relative_entropy.svg").read_text("utf-8")
@@ -512,7 +566,7 @@ def test_every_option_and_statistic_is_documented() -> None:
         for option in parameter.opts
         if option.startswith("--") and option != "--help"
     ]
-    assert len(options) == 12
+    assert len(options) == 14
     assert [option for option in options if f"`{option}`" not in text] == []
     assert [name for name in STATISTICS if f"`{name}`" not in text] == []
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal
@@ -62,7 +63,14 @@ def figures(
     ] = None,
     difference: Annotated[
         str | None,
-        typer.Option(help="A run: the overview shows what the others have less this one."),
+        typer.Option(help="A run: also overview and maps of the others, less this one."),
+    ] = None,
+    change: Annotated[
+        bool, typer.Option(help="Also overview and maps, less those of the first epoch.")
+    ] = False,
+    range: Annotated[
+        str | None,
+        typer.Option(help="Of the colours of overview and maps, as 0:1; else that of the values."),
     ] = None,
     spread: Annotated[
         bool, typer.Option(help="Curves with a band from the 5th to the 95th percentile.")
@@ -84,7 +92,9 @@ def figures(
         runs=tuple(runs or ()),
         probe=_probe(probe),
         epochs=_epochs(epochs),
+        change=change,
         difference=difference,
+        limits=_limits(range),
         spread=spread,
         logarithmic=log,
         width=width,
@@ -118,3 +128,18 @@ def _epochs(text: str | None) -> tuple[int, ...]:
         raise UsageError(
             f"--epochs {text!r}: whole numbers with commas between them, as -1,0,10, were expected"
         ) from None
+
+
+def _limits(text: str | None) -> tuple[float, float] | None:
+    if text is None:
+        return None
+    low, _, high = text.partition(":")
+    try:
+        limits = float(low), float(high)
+    except ValueError:
+        limits = math.nan, math.nan
+    if not -math.inf < limits[0] < limits[1] < math.inf:
+        raise UsageError(
+            f"--range {text!r}: two numbers, the lower one first, as 0:1, were expected"
+        )
+    return limits

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import matplotlib
 import numpy as np
@@ -53,6 +53,8 @@ class Scale:
 
     norm: Normalize
     colours: Colormap
+    extend: Literal["neither", "min", "max", "both"] = "neither"
+    """Where values lie beyond the range, and take the colour at its end."""
 
     def mappable(self) -> ScalarMappable:
         """What a colour bar is drawn from."""
@@ -72,18 +74,32 @@ def layer_colours(count: int) -> list[Any]:
     return [table(0.92 * at / (count - 1)) for at in range(count)]
 
 
-def sequential(values: Iterable[NDArray[Any]], logarithmic: bool = False) -> Scale:
-    """viridis over all finite values of several arrays, by their logarithm where that is asked for
-    and all of them are above 0."""
-    low, high = _extent(values)
-    scale = LogNorm(low, high) if logarithmic and 0 < low < high else Normalize(low, high)
-    return Scale(scale, _transparent("viridis"))
+Values = Sequence[NDArray[Any]]
+Limits = tuple[float, float]
 
 
-def diverging(values: Iterable[NDArray[Any]]) -> Scale:
-    """Blue below 0, white at 0, red above, as far on either side."""
-    reach = max(map(abs, _extent(values))) or 1.0
-    return Scale(Normalize(-reach, reach), _transparent("RdBu_r"))
+def sequential(values: Values, logarithmic: bool = False, limits: Limits | None = None) -> Scale:
+    """viridis over all finite values of several arrays, or over a fixed range; by their logarithm
+    where that is asked for and all of it is above 0."""
+    low, high = limits or _extent(values)
+    norm = LogNorm(low, high) if logarithmic and 0 < low < high else Normalize(low, high)
+    return Scale(norm, _transparent("viridis"), _beyond(values, low, high))
+
+
+def diverging(values: Values, limits: Limits | None = None) -> Scale:
+    """Red below 0, white at 0, blue above, as far on either side: as far as the values reach, or
+    as wide as a fixed range is."""
+    reach = limits[1] - limits[0] if limits else max(map(abs, _extent(values))) or 1.0
+    return Scale(Normalize(-reach, reach), _transparent("RdBu"), _beyond(values, -reach, reach))
+
+
+def _beyond(values: Values, low: float, high: float) -> Literal["neither", "min", "max", "both"]:
+    finite = [part[np.isfinite(part)] for part in values]
+    below = any((part < low).any() for part in finite)
+    above = any((part > high).any() for part in finite)
+    if below and above:
+        return "both"
+    return "min" if below else "max" if above else "neither"
 
 
 def logarithmic_counts(values: Iterable[NDArray[Any]]) -> Scale:

@@ -13,7 +13,8 @@ from matplotlib.figure import Figure
 
 from ..errors import RunError, UsageError, nearest
 from ..schema import Kind
-from .colours import DASHES
+from .colours import DASHES, Limits
+from .comparison import Base, kind_of
 from .correlations import draw_correlations
 from .curves import check_spread, draw_curves
 from .maps import Probe, check_maps, draw_maps, first_probe
@@ -44,8 +45,12 @@ class Wanted:
     """The first shown one unless given."""
     epochs: tuple[int, ...] = ()
     """Of the maps; some, evenly spread, unless given."""
+    change: bool = False
+    """Also overview and maps less the first record."""
     difference: str | None = None
-    """The run whose values are subtracted in the overview."""
+    """Also overview and maps of the other runs less this one."""
+    limits: Limits | None = None
+    """Of the colours of overview and maps; those of the values unless given."""
     spread: bool = False
     logarithmic: bool = False
     """Of the correlations' colours."""
@@ -108,14 +113,27 @@ def _overviews(
     statistics: Sequence[Statistic],
     wanted: Wanted,
 ) -> Named:
-    reference = _reference(runs, wanted.difference) if wanted.difference is not None else None
     for statistic in statistics:
-        name = f"overview-{statistic.name}"
-        yield from _numbered(name, draw_overview(runs, layers, statistic, wanted.width))
-        others = [run for run in runs if reference and run.name != reference.name]
-        if others:
-            found = draw_overview(others, layers, statistic, wanted.width, reference)
-            yield from _numbered(f"{name}-difference", found)
+        for base, compared in _comparisons(runs, wanted):
+            found = draw_overview(compared, layers, statistic, wanted.width, base, wanted.limits)
+            yield from _numbered(f"overview-{statistic.name}{_suffix(base)}", found)
+
+
+def _comparisons(
+    runs: Sequence[NamedRun], wanted: Wanted
+) -> Iterator[tuple[Base, Sequence[NamedRun]]]:
+    """What is subtracted in turn, and from which runs."""
+    yield None, runs
+    if wanted.change:
+        yield "start", runs
+    if wanted.difference is not None:
+        reference = _reference(runs, wanted.difference)
+        yield reference, [run for run in runs if run.name != reference.name]
+
+
+def _suffix(base: Base) -> str:
+    kind = kind_of(base)
+    return f"-{kind}" if kind else ""
 
 
 def _reference(runs: Sequence[NamedRun], name: str) -> NamedRun:
@@ -133,14 +151,18 @@ def _maps(runs: Sequence[NamedRun], layers: dict[str, list[str]], wanted: Wanted
     if probe is None:
         warnings.warn("no entropy maps are recorded: none are drawn", stacklevel=2)
         return
-    drawn = draw_maps(runs, layers, probe, wanted.width, wanted.epochs or None)
-    for run in runs:
-        if run.name not in drawn:
-            warnings.warn(f"run {run.name!r} has no maps of probe {probe}", stacklevel=2)
-    names = _file_names(list(drawn))
-    for run_name, found in drawn.items():
+    names = _file_names([run.name for run in runs])
+    for base, compared in _comparisons(runs, wanted):
+        drawn = draw_maps(
+            compared, layers, probe, wanted.width, wanted.epochs or None, base, wanted.limits
+        )
+        for run in compared:
+            if run.name not in drawn:
+                less = f" at epochs of {base.name!r}" if isinstance(base, NamedRun) else ""
+                warnings.warn(f"run {run.name!r} has no maps of probe {probe}{less}", stacklevel=2)
         which = "mean" if probe == "mean" else f"probe{probe}"
-        yield from _numbered(f"maps-{which}{names[run_name]}", found)
+        for name, found in drawn.items():
+            yield from _numbered(f"maps-{which}{names[name]}{_suffix(base)}", found)
 
 
 def _file_names(runs: Sequence[str]) -> dict[str, str]:

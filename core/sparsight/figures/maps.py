@@ -21,6 +21,7 @@ from ..entropy import relative_entropy
 from ..errors import UsageError
 from ..schema import LayerInfo
 from . import colours, page
+from .comparison import Base, label_of, title_of
 from .runs import NamedRun
 
 __all__ = ["Probe", "check_maps", "draw_maps", "first_probe"]
@@ -36,7 +37,8 @@ _PAGE = 7.6
 
 @dataclass(frozen=True)
 class _Row:
-    """The maps of one layer at the chosen epochs, in H / ln D."""
+    """The maps of one layer at the chosen epochs, in H / ln D, or less what they are compared
+    with."""
 
     layer: LayerInfo
     maps: list[NDArray[np.float64] | None]
@@ -69,20 +71,23 @@ def draw_maps(
     probe: Probe,
     width: float,
     epochs: Sequence[int] | None = None,
+    base: Base = None,
+    limits: colours.Limits | None = None,
 ) -> dict[str, list[Figure]]:
-    """The figures of each run that has maps of this probe, by its name, on one colour scale.
+    """The figures of each run that has maps of this probe, by its name, on one colour scale, over
+    the values' range or a fixed one.
 
     Raises UsageError for a probe or an epoch of which no run has maps.
     """
     check_maps(runs, probe, epochs)
     columns = int((width - 1.5) / (0.52 if width >= 5 else 0.37))
     chosen = {run.name: epochs or _chosen(run, columns) for run in runs}
-    rows = {run.name: _rows(run, layers[run.name], probe, chosen[run.name]) for run in runs}
+    rows = {run.name: _rows(run, layers[run.name], probe, chosen[run.name], base) for run in runs}
     drawn = [m for found in rows.values() for row in found for m in row.maps if m is not None]
-    scale = colours.sequential(drawn)
+    scale = colours.diverging(drawn, limits) if base else colours.sequential(drawn, limits=limits)
     return {
         run.name: [
-            _page(run, part, chosen[run.name], probe, scale, width)
+            _page(run, part, chosen[run.name], probe, scale, width, base)
             for part in _pages(rows[run.name], width, len(chosen[run.name]))
         ]
         for run in runs
@@ -121,17 +126,34 @@ def _chosen(run: NamedRun, most: int) -> list[int]:
     return sorted(chosen)
 
 
-def _rows(run: NamedRun, names: Sequence[str], probe: Probe, epochs: Sequence[int]) -> list[_Row]:
+def _rows(
+    run: NamedRun, names: Sequence[str], probe: Probe, epochs: Sequence[int], base: Base
+) -> list[_Row]:
     infos = {layer.name: layer for layer in run.layers}
     return [
-        _Row(infos[name], [_map(run, infos[name], epoch, probe) for epoch in epochs])
+        _Row(infos[name], [_compared(run, infos[name], epoch, probe, base) for epoch in epochs])
         for name in names
         if name in run.run.maps
     ]
 
 
+def _compared(
+    run: NamedRun, layer: LayerInfo, epoch: int, probe: Probe, base: Base
+) -> NDArray[np.float64] | None:
+    """A map less what it is compared with; None where one of the two was not recorded, or they
+    are of different shapes."""
+    values = _map(run, layer, epoch, probe)
+    if base is None or values is None:
+        return values
+    if base == "start":
+        less = _map(run, layer, min(run.run.maps[layer.name]), probe)
+    else:
+        less = _map(base, layer, epoch, probe)
+    return values - less if less is not None and less.shape == values.shape else None
+
+
 def _map(run: NamedRun, layer: LayerInfo, epoch: int, probe: Probe) -> NDArray[np.float64] | None:
-    encoded = run.run.maps[layer.name].get(epoch)
+    encoded = run.run.maps.get(layer.name, {}).get(epoch)
     if encoded is None or (probe != "mean" and probe not in encoded.probe_ids):
         return None
     at = -1 if probe == "mean" else encoded.probe_ids.index(probe)
@@ -159,6 +181,7 @@ def _page(
     probe: Probe,
     scale: colours.Scale,
     width: float,
+    base: Base,
 ) -> Figure:
     tile = _tile(width, len(epochs))
     high = sum(row.height + _GAP for row in rows) * tile
@@ -166,7 +189,8 @@ def _page(
     which = "mean over the probe set" if probe == "mean" else f"probe {probe}"
     which = f"mean over {count} probes" if probe == "mean" and count else which
     name = page.shortened(run.name, 2.5)
-    figure = page.sheet(width, max(high, 0.9) + 1.5, f"Entropy maps, {which}, run {name}")
+    title = title_of(f"Entropy maps, {which}, run {name}", base)
+    figure = page.sheet(width, max(high, 0.9) + 1.5, title)
     sample = _input(run, probe)
     if sample is None:
         axes = figure.subplots()
@@ -179,7 +203,8 @@ def _page(
     if run.onset is not None and run.onset in epochs:
         axes.get_xticklabels()[list(epochs).index(run.onset)].set_fontweight("bold")
         keys.append(Patch(alpha=0, label=f"{run.onset} in bold: onset, validation loss is lowest"))
-    page.colour_bar(figure, scale, list(figure.axes), "relative entropy, H / ln D", below=True)
+    label = label_of("relative entropy, H / ln D", base)
+    page.colour_bar(figure, scale, list(figure.axes), label, below=True)
     shown = [m if m is not None else np.full((1, 1), np.nan) for row in rows for m in row.maps]
     page.legend(figure, [*keys, *page.nothing_key(shown)], width)
     return figure

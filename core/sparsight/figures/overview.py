@@ -10,8 +10,9 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from . import colours, page
+from .comparison import Base, label_of, title_of
 from .runs import NamedRun
-from .statistics import Statistic, difference, grid
+from .statistics import Statistic, change, difference, grid
 
 __all__ = ["draw_overview"]
 
@@ -25,33 +26,37 @@ def draw_overview(
     layers: dict[str, list[str]],
     statistic: Statistic,
     width: float,
-    reference: NamedRun | None = None,
+    base: Base = None,
+    limits: colours.Limits | None = None,
 ) -> list[Figure]:
-    """One panel a run, on one colour scale; the differences from `reference` where it is given.
+    """One panel a run, on one colour scale, over the values' range or a fixed one.
 
     Several figures where the panels do not fit on one.
     """
-    values = {run.name: _values(run, layers[run.name], statistic, reference) for run in runs}
+    values = {run.name: _values(run, layers[run.name], statistic, base) for run in runs}
+    everything = [*values.values()]
     scale = (
-        colours.diverging(values.values())
-        if reference
-        else colours.sequential(values.values(), statistic.logarithmic)
+        colours.diverging(everything, limits)
+        if base
+        else colours.sequential(everything, statistic.logarithmic, limits)
     )
     across = 1 if width < 5 or len(runs) == 1 else 2
     tall = min(_TALLEST, _ROW * max(len(layers[run.name]) for run in runs))
     down = max(1, int(_PAGE / (tall + 0.45)))
     return [
-        _page(part, layers, values, scale, statistic, (width, tall, across), reference)
+        _page(part, layers, values, scale, statistic, (width, tall, across), base)
         for part in page.pages(runs, across * down)
     ]
 
 
 def _values(
-    run: NamedRun, layers: Sequence[str], statistic: Statistic, reference: NamedRun | None
+    run: NamedRun, layers: Sequence[str], statistic: Statistic, base: Base
 ) -> NDArray[np.float64]:
-    if reference is None:
+    if base is None:
         return grid(run.run, layers, statistic)
-    return difference(run.run, reference.run, layers, statistic)
+    if base == "start":
+        return change(run.run, layers, statistic)
+    return difference(run.run, base.run, layers, statistic)
 
 
 def _page(
@@ -61,12 +66,11 @@ def _page(
     scale: colours.Scale,
     statistic: Statistic,
     size: tuple[float, float, int],
-    reference: NamedRun | None,
+    base: Base,
 ) -> Figure:
     width, tall, across = size
     rows = -(-len(runs) // across)
-    title = f"{statistic.title} by layer and epoch"
-    title += f", less that of {page.shortened(reference.name, 2.5)}" if reference else ""
+    title = title_of(f"{statistic.title} by layer and epoch", base)
     below = width < 5
     figure = page.sheet(width, rows * (tall + 0.42) + (1.05 if below else 0.75), title)
     grid_of_axes = figure.subplots(rows, across, squeeze=False, sharex=True)
@@ -88,9 +92,8 @@ def _page(
     drawn = [values[run.name] for run in runs]
     if any(e[0] > first or e[-1] < last_edge for e in edges):
         drawn.append(np.array([[np.nan]]))  # epochs that only others have
-    unit = "doublings" if reference and statistic.logarithmic else statistic.unit
-    label = f"difference, {unit}" if reference else unit
-    page.colour_bar(figure, scale, list(figure.axes), label, below)
+    unit = "doublings" if base and statistic.logarithmic else statistic.unit
+    page.colour_bar(figure, scale, list(figure.axes), label_of(unit, base), below)
     page.legend(figure, [*page.onset_key(runs), *page.nothing_key(drawn)], width)
     return figure
 

@@ -216,7 +216,8 @@ def colour_bar(figure: Figure, scale: Scale, axes: Any, label: str, below: bool)
     place: dict[str, Any] = {"location": "right", "aspect": 25, "fraction": 0.04}
     if below:
         place = {"location": "bottom", "aspect": 40, "fraction": 0.04}
-    bar = figure.colorbar(scale.mappable(), ax=axes, label=label, pad=0.02, panchor=False, **place)
+    place |= {"label": label, "pad": 0.02, "panchor": False, "extend": scale.extend}
+    bar = figure.colorbar(scale.mappable(), ax=axes, **place)
     bar.outline.set_linewidth(0.4)
     axis = bar.ax.xaxis if below else bar.ax.yaxis
     axis.set_major_formatter(FuncFormatter(_plain))

@@ -14,7 +14,7 @@ from ..entropy import relative_entropy
 from ..errors import UsageError, nearest
 from ..reader import Run, Table
 
-__all__ = ["STATISTICS", "Statistic", "difference", "grid", "spread", "statistic_of"]
+__all__ = ["STATISTICS", "Statistic", "change", "difference", "grid", "spread", "statistic_of"]
 
 Numbers = NDArray[np.float64]
 
@@ -111,10 +111,21 @@ def difference(run: Run, other: Run, layers: Sequence[str], statistic: Statistic
     for at, step in enumerate(run.steps):
         if step in position:
             matched[:, at] = theirs[:, position[step]]
+    return _less(ours, matched, statistic)
+
+
+def change(run: Run, layers: Sequence[str], statistic: Statistic) -> Numbers:
+    """The statistic less that of the first record, [layers, steps]; doublings where it is
+    logarithmic."""
+    values = grid(run, layers, statistic)
+    return _less(values, values[:, :1], statistic)
+
+
+def _less(values: Numbers, base: Numbers, statistic: Statistic) -> Numbers:
     if not statistic.logarithmic:
-        return ours - matched
+        return values - base
     with np.errstate(divide="ignore", invalid="ignore"):
-        return _finite(np.log2(ours / matched))
+        return _finite(np.log2(values / base))
 
 
 def _grid(run: Run, layers: Sequence[str], statistic: Statistic, column: str) -> Numbers:
