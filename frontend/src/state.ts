@@ -44,6 +44,7 @@ function viewFields() {
     loss: address.text(),
     sigma: address.real(2, 0, 100),
     frequency: address.choice(["log", "linear"]),
+    shares: address.choice(["shared", "fixed"]),
     sort: address.text(),
     closed: address.names(),
   };

@@ -10,7 +10,7 @@ import { BINS } from "../src/data/runs";
 import type { Mode } from "../src/data/statistics";
 import { RELATIVE_ENTROPY, statisticOf } from "../src/data/statistics";
 import { sorted, summaries } from "../src/data/summary";
-import { scalesOf } from "../src/render/scales";
+import { scalesOf, shareScale } from "../src/render/scales";
 import { shape, svgDocument, text, xml } from "../src/render/svg";
 
 const never = new AbortController().signal;
@@ -215,6 +215,16 @@ describe("scales", () => {
   it("are symmetric where they show a change", () => {
     expect(ends("fixed", "change")).toEqual([-1, 1]);
     expect(ends("shared", "change")).toEqual([-0.8, 0.8]);
+  });
+
+  it("of correlations fit all that are shown, or are fixed", () => {
+    const known = [Float64Array.of(0, 0.25, 0.75), Float64Array.of(NaN, 0.01)];
+    expect(shareScale(known, "log", "shared")).toMatchObject({ lo: 0.01, hi: 0.75 });
+    expect(shareScale(known, "linear", "shared")).toMatchObject({ lo: 0, hi: 0.75 });
+    for (const frequency of ["log", "linear"] as const) {
+      expect(shareScale(known, frequency, "fixed").hi).toBe(1);
+      expect(shareScale([], frequency, "shared")).toEqual(shareScale(known, frequency, "fixed"));
+    }
   });
 
   it("fit the data where a statistic has no range, by its logarithm if it spans magnitudes", () => {

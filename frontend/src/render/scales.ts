@@ -1,3 +1,4 @@
+import { shareExtent } from "../data/histogram";
 import type { Mode, Statistic } from "../data/statistics";
 import { extent } from "../data/statistics";
 import type { ColourScale } from "../scale/colour";
@@ -46,4 +47,16 @@ export function scaleOf(
   const [lo, hi] = ends ?? [0, 1];
   if (mode !== "value") return diverging(Math.max(Math.abs(lo), Math.abs(hi)));
   return sequential(lo, hi, statistic.logarithmic);
+}
+
+const RAREST = 1e-4; // share of the pairs: one pair among those of 142 filters
+
+/** The scale of correlation histograms: over all that are shown, or fixed. */
+export function shareScale(
+  rows: readonly Float64Array[],
+  frequency: "log" | "linear",
+  policy: "shared" | "fixed",
+): ColourScale {
+  const [lo, hi] = (policy === "shared" ? shareExtent(rows) : null) ?? [RAREST, 1];
+  return frequency === "log" ? sequential(lo, hi, true) : sequential(0, hi);
 }

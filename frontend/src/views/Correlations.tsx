@@ -7,12 +7,13 @@ import { BINS } from "../data/runs";
 import { layerIndex } from "../data/table";
 import { epochPhrase, format, minus, percent, shorten } from "../data/text";
 import { matrixCells, paintCells } from "../render/heatmap";
+import { shareScale } from "../render/scales";
 import type { ColourScale } from "../scale/colour";
 import { useAppState } from "../state";
 import { Canvas } from "./Canvas";
 import { CursorLine, EpochAxis, OnsetLine } from "./EpochAxis";
 import { Export } from "./Export";
-import { correlationsCsv, correlationsFigure, shareScale } from "./exports";
+import { correlationsCsv, correlationsFigure } from "./exports";
 import { Legend } from "./Legend";
 import { RunStroke } from "./RunBar";
 import { More, Section, Select } from "./Section";
@@ -37,11 +38,12 @@ export function Correlations() {
     return { entry, value: found?.value ?? null, message };
   });
   const frequency = state.fields.frequency.cell.value;
+  const policy = state.fields.shares.cell.value;
   const known = useKept(loaded.map(({ value }) => value));
   const { scale, rows } = useMemo(() => {
     const each = known.map((value) => (value ? shares(value) : []));
-    return { scale: shareScale(each.flat(), frequency), rows: each };
-  }, [known, frequency]);
+    return { scale: shareScale(each.flat(), frequency, policy), rows: each };
+  }, [known, frequency, policy]);
   return (
     <Section
       id="correlations"
@@ -94,7 +96,7 @@ function messageOf(loaded: Loaded<Histograms> | null): string {
 
 function Controls(props: { readonly scale: ColourScale; readonly layer: string }) {
   const { scale, layer } = props;
-  const { frequency } = useAppState().fields;
+  const { frequency, shares: policy } = useAppState().fields;
   return (
     <>
       <span>
@@ -108,6 +110,15 @@ function Controls(props: { readonly scale: ColourScale; readonly layer: string }
           ["linear", "linear"],
         ]}
         onChange={(chosen) => (frequency.cell.value = chosen)}
+      />
+      <Select
+        label="over"
+        value={policy.cell.value}
+        options={[
+          ["shared", "range of data"],
+          ["fixed", "full range"],
+        ]}
+        onChange={(chosen) => (policy.cell.value = chosen)}
       />
       <Legend scale={scale} title="Share of the pairs of filters" />
     </>
