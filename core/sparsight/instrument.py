@@ -21,7 +21,6 @@ from onnx import TensorProto, helper, numpy_helper
 
 from .model import Model
 from .taps import Tap
-from .weights import apart
 
 __all__ = ["Instrumented", "instrument"]
 
@@ -49,8 +48,7 @@ class Instrumented:
 
     def light(self) -> tuple[bytes, Mapping[str, NDArray[Any]]]:
         """The whole without the numbers of its large weights, and these, by name."""
-        content, weights = apart(self.model)
-        return content + self.chains, weights
+        return (self.model.light or self.model.content) + self.chains, self.model.weights
 
 
 def instrument(

@@ -18,6 +18,7 @@ from onnx import numpy_helper
 from .constants import DERIVED, FROM_SHAPE, attribute, constant_node, dense
 from .errors import ModelError
 from .names import unique
+from .weights import ELSEWHERE, apart
 
 __all__ = ["Model", "Shape", "attribute", "open_model", "sides", "subgraphs"]
 
@@ -35,11 +36,16 @@ class Model:
 
     proto: onnx.ModelProto
     content: bytes
-    """The serialized model, to which instrumented nodes are appended."""
+    """The serialized model."""
     source: str
     """What to call it in messages."""
     folder: Path | None = None
     """Where its external data lies."""
+    light: bytes = b""
+    """The serialized model without its large weights, as `proto` is too; nothing where there are
+    none."""
+    weights: Mapping[str, NDArray[Any]] = field(default_factory=dict, repr=False)
+    """The numbers of those, by name."""
     _shapes: dict[str, Shape | None] = field(default_factory=dict, repr=False)
 
     @property
@@ -218,6 +224,8 @@ class Model:
         """Numbers of a stored tensor, in a type that numpy computes with."""
         if isinstance(tensor, onnx.SparseTensorProto):
             return self._dense(tensor)
+        if self.holds(tensor):
+            return self.weights[tensor.name]
         if tensor.data_location == onnx.TensorProto.EXTERNAL:
             self.check_location(tensor)
         try:
@@ -236,6 +244,11 @@ class Model:
             raise ModelError(
                 f"{self.source}: constant {tensor.values.name!r} is damaged: {error}"
             ) from None
+
+    def holds(self, tensor: onnx.TensorProto) -> bool:
+        """Whether the numbers of a tensor are in `weights`."""
+        places = [entry.value for entry in tensor.external_data]
+        return tensor.name in self.weights and places == [ELSEWHERE]
 
     def check_location(self, tensor: onnx.TensorProto) -> None:
         """Raises ModelError where a tensor's external data is not in the model's own folder."""
@@ -296,20 +309,29 @@ def _parse(content: bytes, source: str, folder: Path | None) -> Model:
         raise ModelError(
             f"{source} is in ONNX Runtime's own format; give the .onnx file it was made from"
         )
-    proto = onnx.ModelProto()
-    try:
-        proto.ParseFromString(content)
-    except DecodeError:
-        raise ModelError(f"{source} is not an ONNX file, or it is cut short") from None
+    light, weights = apart(content)
+    proto = _proto(light, source)
+    if weights and (proto.functions or _distinguish(proto)):  # what is written anew is read whole
+        light, weights = content, {}
+        proto = _proto(content, source)
     if not proto.graph.node or not proto.opset_import:
         raise ModelError(f"{source} is not an ONNX model: it holds no operators")
     if proto.functions:
         proto, content = _inlined(proto, source)
     if _distinguish(proto):
         content = proto.SerializeToString()
-    model = Model(proto, content, source, folder)
+    model = Model(proto, content, source, folder, light if weights else b"", weights)
     _check(model)
     return model
+
+
+def _proto(content: bytes, source: str) -> onnx.ModelProto:
+    proto = onnx.ModelProto()
+    try:
+        proto.ParseFromString(content)
+    except DecodeError:
+        raise ModelError(f"{source} is not an ONNX file, or it is cut short") from None
+    return proto
 
 
 def _inlined(proto: onnx.ModelProto, source: str) -> tuple[onnx.ModelProto, bytes]:
@@ -341,6 +363,8 @@ def _check(model: Model) -> None:
         if not all(map(_is_sound, graph.node)) or not all(map(_is_named, _values(graph))):
             raise ModelError(f"{model.source} is damaged: an operator or a value has no name")
     for tensor in _stored(model.graph):
+        if model.holds(tensor):
+            continue
         if tensor.data_location == onnx.TensorProto.EXTERNAL:
             model.check_location(tensor)
         elif _elements(tensor) > _PER_BYTE * tensor.ByteSize():

@@ -3,6 +3,9 @@
 import numpy as np
 import onnx
 import pytest
+from google.protobuf.message import DecodeError
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 from tests.core import graphs
 
@@ -26,18 +29,18 @@ def test_the_model_is_the_same(opset):
     small = graphs.random((192,))
     content = graphs.model(nodes, {"x": ["n", 256]}, ["y"], {"w": LARGE, "b": small}, opset)
     model = open_model(content)
-    light, weights = apart(model)
+    light, weights = apart(content)
     assert set(weights) == {"w"}
     np.testing.assert_array_equal(weights["w"], LARGE)
     assert len(light) < len(content) - LARGE.nbytes + 200
-    assert model.content == content
+    assert (model.content, model.light) == (content, light)
     feeds = {"x": graphs.random((3, 256))}
     np.testing.assert_array_equal(outputs(light, weights, feeds), outputs(content, {}, feeds))
 
 
 def test_a_changed_weight_is_another_model():
     content = graphs.model([node("MatMul", "x w", "y")], {"x": ["n", 256]}, ["y"], {"w": LARGE})
-    light, weights = apart(open_model(content))
+    light, weights = apart(content)
     feeds = {"x": graphs.random((3, 256))}
     other = {"w": weights["w"] + 1}
     assert not np.allclose(outputs(light, other, feeds), outputs(content, {}, feeds))
@@ -49,7 +52,7 @@ def test_weights_that_are_inputs_too():
     proto = onnx.ModelProto.FromString(content)
     proto.ir_version = 3
     proto.graph.input.append(helper.make_tensor_value_info("w", TensorProto.FLOAT, LARGE.shape))
-    light, weights = apart(open_model(proto))
+    light, weights = apart(proto.SerializeToString())
     assert set(weights) == {"w"}
     feeds = {"x": graphs.random((3, 256))}
     wanted = outputs(proto.SerializeToString(), {}, feeds)
@@ -63,7 +66,7 @@ def test_everything_else_is_kept():
     proto.metadata_props.add(key="a", value="b")
     proto.graph.doc_string = "what it is"
     proto.graph.value_info.append(helper.make_tensor_value_info("y", 1, ["n", 192]))
-    light, _ = apart(open_model(proto))
+    light, _ = apart(proto.SerializeToString())
     found = onnx.ModelProto.FromString(light)
     del found.graph.initializer[:], proto.graph.initializer[:]
     assert found == proto
@@ -79,7 +82,7 @@ def test_numbers_of_any_type(dtype):
     )
     proto = onnx.ModelProto.FromString(content)
     proto.graph.output[0].type.tensor_type.elem_type = proto.graph.initializer[0].data_type
-    light, weights = apart(open_model(proto))
+    light, weights = apart(proto.SerializeToString())
     assert set(weights) == ({"w"} if array.nbytes >= 2**16 else set())
     feeds = {"x": np.array([5, 0, 255])}
     np.testing.assert_array_equal(outputs(light, weights, feeds), array[[5, 0, 255]])
@@ -97,10 +100,10 @@ def test_what_stays_in_the_bytes():
     nodes = [node("MatMul", "x w", "y")]
     proto = onnx.ModelProto.FromString(graphs.model(nodes, {"x": ["n", 2]}, ["y"]))
     proto.graph.initializer.extend([typed, short, negative, packed])
-    model = open_model(proto)
-    light, weights = apart(model)
+    content = proto.SerializeToString()
+    light, weights = apart(content)
     assert weights == {}
-    assert light is model.content
+    assert light is content
 
 
 def test_instrumented_models_are_light_too():
@@ -112,3 +115,86 @@ def test_instrumented_models_are_light_too():
     assert set(weights) == {"w"}
     assert light.endswith(made.chains)
     assert made.content == content + made.chains
+
+
+def whole(light, weights):
+    """The model put together again, by the parser."""
+    proto = onnx.ModelProto.FromString(light)
+    for tensor in proto.graph.initializer:
+        if tensor.name in weights and tensor.external_data:
+            assert weights[tensor.name].flags.aligned
+            tensor.raw_data = weights[tensor.name].tobytes()
+            tensor.ClearField("data_location")
+            tensor.ClearField("external_data")
+    return proto
+
+
+@pytest.mark.parametrize("shift", range(5))
+def test_numbers_wherever_they_lie_in_the_bytes(shift):
+    nodes = [node("MatMul", "x w", "a"), node("MatMul", "a v", "y")]
+    names = {"w": LARGE, "v": graphs.random((192, 100))}
+    proto = onnx.ModelProto.FromString(graphs.model(nodes, {"x": ["n", 256]}, ["y"], names))
+    proto.graph.name = "n" * shift
+    light, weights = apart(proto.SerializeToString())
+    assert set(weights) == {"w", "v"}
+    assert whole(light, weights) == proto
+    model = open_model(proto)
+    for name, array in names.items():
+        np.testing.assert_array_equal(model.constant(name), array)
+        assert model.shape_of(name) == array.shape
+
+
+def test_a_tensor_of_the_same_name_elsewhere_keeps_its_own_numbers():
+    inner = numpy_helper.from_array(np.ones(3, np.float32), "w")
+    nodes = [node("MatMul", "x w", "a"), node("Constant", "", "c", value=inner)]
+    nodes += [node("Gemm", "a v c", "y")]
+    names = {"w": LARGE, "v": graphs.random((192, 3))}
+    model = open_model(graphs.model(nodes, {"x": ["n", 256]}, ["y"], names))
+    assert set(model.weights) == {"w"}
+    np.testing.assert_array_equal(model.constant("c"), np.ones(3))
+
+
+def test_what_is_written_anew_is_read_whole():
+    """Operators of one name get names of their own; functions are written out."""
+    nodes = [node("MatMul", "x w", "a", name="n"), node("Relu", "a", "y", name="n")]
+    content = graphs.model(nodes, {"x": ["n", 256]}, ["y"], {"w": LARGE})
+    model = open_model(content)
+    assert model.weights == {}
+    assert len({each.name for each in model.graph.node}) == 2
+    np.testing.assert_array_equal(model.constant("w"), LARGE)
+    made = instrument(model, find_taps(model).taps)
+    assert made.light() == (made.content, {})
+
+
+OTHER = graphs.random((192, 100))
+SOUND = graphs.model(
+    [node("MatMul", "x w", "a"), node("MatMul", "a v", "y")],
+    {"x": ["n", 256]},
+    ["y"],
+    {"w": LARGE, "v": OTHER, "s": graphs.random((3,))},
+)
+NUMBERS = [
+    range(start + 8, start + array.nbytes - 8)
+    for array in (LARGE, OTHER)
+    for start in [SOUND.index(array.tobytes())]
+]
+FRAME = [at for at in range(len(SOUND)) if not any(at in part for part in NUMBERS)]
+
+
+@settings(deadline=None)
+@given(
+    st.dictionaries(st.sampled_from(FRAME), st.integers(0, 255), max_size=3),
+    st.sampled_from(FRAME) | st.just(len(SOUND)),
+)
+def test_damaged_bytes_are_what_the_parser_makes_of_them(changes, end):
+    damaged = bytearray(SOUND)
+    for place, value in changes.items():
+        damaged[place] = value
+    light, weights = apart(bytes(damaged[:end]))
+    try:
+        wanted = onnx.ModelProto.FromString(damaged[:end])
+    except DecodeError:
+        with pytest.raises(DecodeError):
+            onnx.ModelProto.FromString(light)
+    else:
+        assert whole(light, weights) == wanted
