@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 import os
 import platform
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+import re
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any, Literal
@@ -35,15 +36,16 @@ class Execution:
     compile: bool = False
 
     def __post_init__(self) -> None:
-        kind = self.device.split(":")[0]
-        if kind not in ("cpu", "cuda"):
+        if not re.fullmatch(r"cpu|cuda(:\d+)?", self.device):
             raise UsageError(f"no device {self.device!r}; 'cpu', 'cuda' or 'cuda:1' was wanted")
-        if kind == "cuda" and not torch.cuda.is_available():
-            raise DeviceError("PyTorch finds no CUDA device here; pass --device cpu")
         if self.precision not in ("float32", "tf32", "bf16"):
             raise UsageError(f"no precision {self.precision!r}; there are: float32, tf32, bf16")
-        if self.precision != "float32" and kind == "cpu":
+        if self.precision != "float32" and not self.cuda:
             raise UsageError(f"precision {self.precision} is for CUDA; the CPU trains in float32")
+        number = int(self.device.partition(":")[2] or 0)
+        if self.cuda and number >= torch.cuda.device_count():
+            there = torch.cuda.device_count()
+            raise DeviceError(f"PyTorch finds {there} CUDA devices here; pass --device cpu")
 
     @property
     def cuda(self) -> bool:
@@ -58,8 +60,9 @@ class Execution:
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # wanted by determinism
             torch.use_deterministic_algorithms(True)
             torch.backends.cudnn.benchmark = False
-            torch.backends.cuda.matmul.allow_tf32 = self.precision == "tf32"
-            torch.backends.cudnn.allow_tf32 = self.precision == "tf32"
+            _allow_tf32(False)  # convolutions would use it by default
+        if self.compile:
+            _compile_alike()
 
     def placed(self, model: nn.Module) -> nn.Module:
         """The model on the device, channels-last."""
@@ -70,12 +73,21 @@ class Execution:
         return images.contiguous(memory_format=torch.channels_last)
 
     def compiled(self, model: nn.Module) -> Callable[[Tensor], Tensor]:
-        """What a training step calls."""
-        forward: Callable[[Tensor], Tensor] = torch.compile(model) if self.compile else model
-        return forward
+        """What a training step calls; full batches and the last, smaller one are compiled apart."""
+        forward: Callable[[Tensor], Tensor] = model
+        return torch.compile(model, dynamic=False) if self.compile else forward
 
-    def precision_of_forward(self) -> AbstractContextManager[Any]:
-        """The context of a training step's forward."""
+    @contextmanager
+    def training(self) -> Iterator[None]:
+        """The arithmetic of an epoch of training, backward passes included."""
+        _allow_tf32(self.precision == "tf32")
+        try:
+            yield
+        finally:
+            _allow_tf32(False)
+
+    def forward(self) -> AbstractContextManager[Any]:
+        """The arithmetic of a training step's forward; bf16 has float32's range: no GradScaler."""
         if self.precision == "bf16":
             return torch.autocast("cuda", torch.bfloat16)
         return nullcontext()
@@ -90,8 +102,23 @@ class Execution:
             "gpu": torch.cuda.get_device_name(self.device) if self.cuda else None,
             "system": platform.platform(),
         }
-        packages = {name: version(name) for name in ("sparsight", "torch", "numpy")}
+        packages: dict[str, Any] = {n: version(n) for n in ("sparsight", "torch", "numpy")}
+        if self.cuda:
+            packages |= {"cuda": torch.version.cuda, "cudnn": torch.backends.cudnn.version()}
         return {"hardware": hardware, "versions": {"python": platform.python_version(), **packages}}
+
+
+def _allow_tf32(allowed: bool) -> None:
+    torch.backends.cuda.matmul.allow_tf32 = allowed
+    torch.backends.cudnn.allow_tf32 = allowed
+
+
+def _compile_alike() -> None:
+    """Keep the compiler from choosing kernels by how fast they happen to be: sums would differ."""
+    from torch._inductor import config
+
+    if hasattr(config, "deterministic"):  # newer than the oldest PyTorch that we run with
+        config.deterministic = True
 
 
 def _processor() -> str:

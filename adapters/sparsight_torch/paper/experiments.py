@@ -139,6 +139,9 @@ class Experiment:
         except Exception as error:  # of many kinds, by where the file is damaged
             raise RunError(f"{path} cannot be read ({error}); remove it to begin anew") from None
         self._check(state, path)
+        if ("random_cuda" in state["training"]) != self.execution.cuda:
+            begun = "the CPU" if self.execution.cuda else "CUDA"
+            raise UsageError(f"{path} was begun on {begun}; go on there, or remove it")
         return state
 
     def _save(self, state: dict[str, Any]) -> None:

@@ -7,10 +7,11 @@ import multiprocessing
 import os
 import queue
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -18,7 +19,9 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
 from .cells import Cell
+from .execution import Execution
 from .experiments import Experiment
+from .results import read_result
 
 __all__ = ["run_all"]
 
@@ -33,14 +36,26 @@ def run_all(experiments: Sequence[Experiment], jobs: int, console: Console) -> N
     Raises what the first cell that fails raises; the others are ended and can be resumed.
     """
     for experiment in experiments:
-        console.print(f"{experiment.cell.name}: {_state(experiment)}")
+        console.print(f"{experiment.cell.name}: {_state(experiment)}", soft_wrap=True)
     waiting = [experiment for experiment in experiments if not experiment.is_finished()]
     with _progress(waiting, console) as advance:
-        if jobs == 1 or len(waiting) < 2:
-            for experiment in waiting:
-                experiment.run(lambda epoch, scalars, e=experiment: advance(e, epoch, scalars))  # type: ignore[misc]
-        else:
-            _run_jobs(waiting, jobs, advance)
+        try:
+            if jobs == 1 or len(waiting) < 2:
+                for experiment in waiting:
+                    experiment.run(partial(advance, experiment))
+            else:
+                _run_jobs(waiting, jobs, advance)
+        except KeyboardInterrupt:
+            console.print("Stopped: the same command goes on after each cell's last epoch.")
+            raise
+    for experiment in waiting:
+        console.print(_outcome(experiment), soft_wrap=True)
+
+
+def _outcome(experiment: Experiment) -> str:
+    result = read_result(experiment.result_path)
+    onset = "no onset" if result["onset"] is None else f"onset of epoch {result['onset']}"
+    return f"{experiment.folder}: best accuracy {result['best_accuracy']:.4f}, {onset}"
 
 
 def _state(experiment: Experiment) -> str:
@@ -53,11 +68,12 @@ def _state(experiment: Experiment) -> str:
 def _run_jobs(waiting: list[Experiment], jobs: int, advance: _Advance) -> None:
     context = multiprocessing.get_context("spawn")
     with context.Manager() as manager:
-        reports, slots = manager.Queue(), manager.Queue()
-        for slot in range(jobs):
-            slots.put(slot)
-        with ProcessPoolExecutor(jobs, context, _take_slot, (slots,)) as pool:
-            futures = [pool.submit(_run_one, e, at, jobs, reports) for at, e in enumerate(waiting)]
+        reports, gpus = manager.Queue(), manager.Queue()
+        for gpu in _gpus(waiting[0].execution, jobs):
+            gpus.put(gpu)
+        with ProcessPoolExecutor(jobs, context, take_gpu, (gpus,)) as pool:
+            placed = [_sharing_threads(experiment, jobs) for experiment in waiting]
+            futures = [pool.submit(_run_one, e, at, reports) for at, e in enumerate(placed)]
             try:
                 while not _all_done(futures):
                     with _patience():
@@ -69,6 +85,36 @@ def _run_jobs(waiting: list[Experiment], jobs: int, advance: _Advance) -> None:
                     if process.pid != manager._process.pid:  # type: ignore[attr-defined]
                         process.terminate()
                 raise
+
+
+def _gpus(execution: Execution, jobs: int) -> list[str | None]:
+    """What each job may see; None: all, where it runs on the CPU or on a GPU that was named."""
+    if execution.device != "cuda":
+        return [None] * jobs
+    return list(gpus_in_turn(jobs, os.environ, torch.cuda.device_count()))
+
+
+def gpus_in_turn(jobs: int, environment: Mapping[str, str], number: int) -> list[str]:
+    """Values of CUDA_VISIBLE_DEVICES, one a job: the GPUs that this process sees, in turn."""
+    named = environment.get("CUDA_VISIBLE_DEVICES")
+    seen = named.split(",") if named else [str(gpu) for gpu in range(number)]
+    return [seen[job % number] for job in range(jobs)]
+
+
+def take_gpu(gpus: Any) -> None:
+    """Give this process a GPU of its own, before CUDA is started: none keeps memory on another."""
+    gpu = gpus.get()
+    if gpu is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = gpu
+
+
+def _sharing_threads(experiment: Experiment, jobs: int) -> Experiment:
+    execution = experiment.execution
+    if execution.cuda or execution.threads is not None:
+        return experiment
+    threads = max(1, torch.get_num_threads() // jobs)
+    execution = dataclasses.replace(execution, threads=threads)
+    return dataclasses.replace(experiment, execution=execution)
 
 
 @contextmanager
@@ -86,24 +132,8 @@ def _all_done(futures: list[Future[None]]) -> bool:
     return all(future.done() for future in futures)
 
 
-_slot = 0
-
-
-def _take_slot(slots: Any) -> None:
-    global _slot
-    _slot = slots.get()
-
-
-def _run_one(experiment: Experiment, at: int, jobs: int, reports: Any) -> None:
-    execution = experiment.execution
-    if execution.device == "cuda":
-        device = f"cuda:{_slot % torch.cuda.device_count()}"
-        execution = dataclasses.replace(execution, device=device)
-    elif execution.threads is None:
-        threads = max(1, (os.cpu_count() or 1) // jobs)
-        execution = dataclasses.replace(execution, threads=threads)
-    placed = dataclasses.replace(experiment, execution=execution)
-    placed.run(lambda epoch, scalars: reports.put((at, epoch, scalars)))
+def _run_one(experiment: Experiment, at: int, reports: Any) -> None:
+    experiment.run(lambda epoch, scalars: reports.put((at, epoch, scalars)))
 
 
 @dataclass

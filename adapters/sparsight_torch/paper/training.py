@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
 from ..penalties import DecorrReg, SparsityReg
 from .cells import Cell, Protocol, network_spec
@@ -121,21 +121,28 @@ def train_epoch(training: Training) -> dict[str, float]:
     order = torch.randperm(len(data.images), generator=training.order).to(device)
     sums = {name: torch.zeros((), device=device) for name in ("loss", "accuracy")}
     sums |= {name: torch.zeros((), device=device) for name in training.penalties}
-    for batch in order.split(training.protocol.batch):
-        images, labels = training.execution.arranged(scaled(data.images[batch])), data.labels[batch]
-        with training.execution.precision_of_forward():
-            logits = training.forward(images)
-            loss = F.cross_entropy(logits.float(), labels)
-            terms = {name: penalty() for name, penalty in training.penalties.items()}
-        training.optimiser.zero_grad()
-        sum(terms.values(), loss).backward()
-        training.optimiser.step()
-        with torch.no_grad():
-            sums["loss"] += loss * len(batch)
-            sums["accuracy"] += (logits.argmax(1) == labels).sum()
-            for name, term in terms.items():
-                sums[name] += term * len(batch)
+    with training.execution.training():
+        for batch in order.split(training.protocol.batch):
+            for name, value in _step(training, batch).items():
+                sums[name] += value
     return {name: float(total) / len(order) for name, total in sums.items()}
+
+
+def _step(training: Training, batch: Tensor) -> dict[str, Tensor]:
+    """One step; sums over the batch, on its device: a number would have to be waited for."""
+    data, execution = training.data, training.execution
+    images, labels = execution.arranged(scaled(data.images[batch])), data.labels[batch]
+    with execution.forward():
+        logits = training.forward(images)
+        loss = F.cross_entropy(logits.float(), labels)
+        terms = {name: penalty() for name, penalty in training.penalties.items()}
+    training.optimiser.zero_grad()
+    sum(terms.values(), loss).backward()
+    training.optimiser.step()
+    with torch.no_grad():
+        right = (logits.argmax(1) == labels).sum()
+        means = {"loss": loss, **terms}
+        return {"accuracy": right} | {name: mean * len(batch) for name, mean in means.items()}
 
 
 @torch.no_grad()

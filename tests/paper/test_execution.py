@@ -1,0 +1,139 @@
+"""Arithmetic and places: what of the options for CUDA can be seen on a CPU; compiled training."""
+
+import dataclasses
+import multiprocessing
+import os
+import shutil
+from concurrent.futures import ProcessPoolExecutor
+
+import pytest
+import torch
+
+from sparsight.errors import DeviceError, UsageError
+from sparsight_torch.paper.cells import Cell, Protocol
+from sparsight_torch.paper.data import ExperimentData
+from sparsight_torch.paper.execution import Execution
+from sparsight_torch.paper.experiments import Experiment
+from sparsight_torch.paper.running import gpus_in_turn, take_gpu
+from sparsight_torch.paper.training import Training, train_epoch
+
+COMPILED = pytest.mark.filterwarnings(  # PyTorch's compiler, of its own insides
+    "ignore::DeprecationWarning:torch", "ignore:The .grad attribute:UserWarning"
+)
+PROTOCOL = Protocol("test", batch=12, sgd_rate=0.05)
+
+
+@pytest.fixture
+def data():
+    random = torch.Generator().manual_seed(0)
+    pixels = torch.randint(0, 256, (30, 3, 32, 32), dtype=torch.uint8, generator=random)
+    labels = torch.randint(0, 10, (30,), generator=random)
+    return ExperimentData(pixels, labels, pixels[:4], labels[:4], pixels[:4], (0, 1, 2, 3), 10)
+
+
+@pytest.fixture
+def compiler():
+    if shutil.which("g++") is None and shutil.which("c++") is None:
+        pytest.skip("PyTorch compiles for CPUs with a C++ compiler, and there is none")
+    yield
+    torch.compiler.reset()
+    torch._inductor.config.deterministic = False
+
+
+def tf32():
+    return torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+
+
+@pytest.fixture
+def flags():
+    before = tf32()
+    yield
+    torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before
+
+
+@pytest.fixture
+def two_gpus(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+
+
+def test_tf32_is_for_training_alone(flags, two_gpus):
+    execution = Execution("cuda", precision="tf32")
+    with execution.training():
+        assert tf32() == (True, True)
+    assert tf32() == (False, False)
+    with pytest.raises(KeyError), execution.training():
+        raise KeyError
+    assert tf32() == (False, False)
+    with Execution("cuda").training():
+        assert tf32() == (False, False)
+
+
+@pytest.mark.filterwarnings("ignore:CUDA is not available:UserWarning")
+def test_bf16_is_for_the_forward_alone(two_gpus):
+    context = Execution("cuda", precision="bf16").forward()
+    assert isinstance(context, torch.autocast)
+    assert (context.device, context.fast_dtype) == ("cuda", torch.bfloat16)
+    assert not isinstance(Execution("cuda", precision="tf32").forward(), torch.autocast)
+
+
+def test_devices(two_gpus):
+    assert Execution("cuda:1").cuda
+    for wrong in ("cuda:x", "cpu:1", "cuda1", ""):
+        with pytest.raises(UsageError, match="'cpu', 'cuda' or 'cuda:1' was wanted"):
+            Execution(wrong)
+    with pytest.raises(DeviceError, match="finds 2 CUDA devices"):
+        Execution("cuda:2")
+
+
+def test_jobs_take_the_gpus_in_turn():
+    assert gpus_in_turn(3, {}, 2) == ["0", "1", "0"]
+    assert gpus_in_turn(2, {"CUDA_VISIBLE_DEVICES": "4,GPU-8a"}, 2) == ["4", "GPU-8a"]
+    context = multiprocessing.get_context("spawn")
+    with context.Manager() as manager:
+        gpus = manager.Queue()
+        gpus.put("7")
+        with ProcessPoolExecutor(1, context, take_gpu, (gpus,)) as pool:
+            assert pool.submit(os.getenv, "CUDA_VISIBLE_DEVICES").result() == "7"
+            assert not pool.submit(torch.cuda.is_initialized).result()
+
+
+def test_a_checkpoint_stays_where_it_was_begun(data, tmp_path, two_gpus):
+    """The random numbers of a GPU are part of it."""
+    cell = Cell("vanillaNet", "s", "cifar-10")
+    training = Training(cell, PROTOCOL, data, Execution())
+    begun = Experiment(cell, PROTOCOL, tmp_path, tmp_path, Execution())
+    history = {"epochs": {}, "layers": {}, "seconds": [1.0]}
+    begun._save({"training": training.state_dict(), "history": history})
+    assert begun.epochs_done() == 1
+    with pytest.raises(UsageError, match="was begun on the CPU; go on there"):
+        Experiment(cell, PROTOCOL, tmp_path, tmp_path, Execution("cuda")).epochs_done()
+
+
+def trained(network, data, compile, epochs, state=None):
+    execution = Execution(threads=1, compile=compile)
+    execution.prepare()
+    training = Training(Cell(network, "s", "cifar-10"), PROTOCOL, data, execution)
+    if state is not None:
+        training.load_state_dict(state)
+    return [train_epoch(training) for _ in range(epochs)], training.state_dict()
+
+
+@COMPILED
+def test_compiled_training_does_what_eager_training_does(data, compiler):
+    (eager,), _ = trained("sr2Net", data, compile=False, epochs=1)
+    (compiled,), _ = trained("sr2Net", data, compile=True, epochs=1)
+    assert eager["sparsity"] < -0.1
+    assert compiled == pytest.approx(eager, rel=1e-3)
+
+
+@COMPILED
+def test_compiled_training_goes_on_where_it_was(data, compiler):
+    """Dropout's random numbers are drawn by compiled code then."""
+    data = dataclasses.replace(data, images=data.images[:24], labels=data.labels[:24])
+    curves, whole = trained("dropNet", data, compile=True, epochs=2)
+    _, half = trained("dropNet", data, compile=True, epochs=1)
+    continued, end = trained("dropNet", data, compile=True, epochs=1, state=half)
+    assert continued == curves[1:]
+    for name, weights in whole["model"].items():
+        assert torch.equal(weights, end["model"][name]), name
+    assert (half["random"] != end["random"]).any()
