@@ -84,12 +84,14 @@ def save(name: str, content: bytes) -> None:
     print(f"{path}  {path.stat().st_size / 1000:.0f} kB")
 
 
-def shoot_section(browser: Browser, address: str, section: str, **view: str) -> None:
+def shoot_section(
+    browser: Browser, address: str, section: str, name: str = "", **view: str
+) -> None:
     """One view, the others folded."""
     closed = [other for other in FOLDED if other != section]
     shown = {**VIEW, "closed": "[" + ",".join(f'"{other}"' for other in closed) + "]", **view}
     frame = open_view(browser, address, shown, height=1100)
-    save(section, frame.locator(f"#{section}").screenshot())
+    save(name or section, frame.locator(f"#{section}").screenshot())
     frame.page.close()
 
 
@@ -110,6 +112,8 @@ def main() -> None:
             frame.page.close()
         shoot_section(browser, address, "overview", mode="change", layer="fc1")
         shoot_section(browser, address, "maps", opacity="0.75")
+        difference = {"mapMode": "difference", "mapColours": "shared"}
+        shoot_section(browser, address, "maps", "maps-difference", **difference)
         shoot_section(browser, address, "curves", band="1")
         shoot_section(browser, address, "correlations", layer="conv1")
         shoot_section(browser, address, "layers", sort="change")

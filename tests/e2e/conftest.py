@@ -38,15 +38,18 @@ def logdir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def rust_board(logdir: Path) -> Iterator[Board]:
-    """A TensorBoard with its fast loader: for what does not depend on how data arrive."""
+def rust_board(logdir: Path, browser: BrowserContext) -> Iterator[Board]:
+    """A TensorBoard with its fast loader: for what does not depend on how data arrive.
+
+    It asks for the browser, as others do, so that it ends before that.
+    """
     with serving(logdir, "rust") as started:
         started.wait_for(**{"vanillaNet-s": 62, "sr2Net-s": 62})
         yield started
 
 
 @pytest.fixture(scope="session")
-def python_board(logdir: Path) -> Iterator[Board]:
+def python_board(logdir: Path, browser: BrowserContext) -> Iterator[Board]:
     """A TensorBoard with its other loader."""
     with serving(logdir, "python") as started:
         started.wait_for(**{"vanillaNet-s": 62, "sr2Net-s": 62})
@@ -69,7 +72,7 @@ def oddities(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def odd_board(oddities: Path) -> Iterator[Board]:
+def odd_board(oddities: Path, browser: BrowserContext) -> Iterator[Board]:
     """A TensorBoard on them."""
     with serving(oddities) as started:
         started.wait_for(**STEPS)

@@ -167,7 +167,7 @@ def test_follows_a_live_run_and_keeps_the_cursor(tmp_path: Path, browser: Browse
 
 
 @pytest.fixture(scope="module")
-def prefixed(logdir: Path) -> Iterator[Board]:
+def prefixed(logdir: Path, browser: BrowserContext) -> Iterator[Board]:
     """A TensorBoard that is not at the root of its server."""
     with serving(logdir, "rust", "--path_prefix=/some/where") as board:
         board.wait_for(**{"vanillaNet-s": 62, "sr2Net-s": 62})
