@@ -9,7 +9,14 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-__all__ = ["chunks", "compute_entropy", "entropy_backend", "plain_entropy", "widened"]
+__all__ = [
+    "chunks",
+    "compute_entropy",
+    "entropy_backend",
+    "entropy_of_exponentials",
+    "plain_entropy",
+    "widened",
+]
 
 _CHUNK = 2**18  # values: 1 MiB in float32
 
@@ -100,11 +107,17 @@ def _chunk_entropy(activations: Tensor, axis: int) -> tuple[Tensor, Tensor, Tens
     # Maximum and ln S are kept apart: their sum would round p by 6% at an offset of 1e6.
     maximum = values.amax(axis, keepdim=True)
     shifted = values - maximum
-    exponentials = shifted.exp()
+    return maximum, *entropy_of_exponentials(shifted.exp(), shifted, axis)
+
+
+def entropy_of_exponentials(
+    exponentials: Tensor, shifted: Tensor, axis: int
+) -> tuple[Tensor, Tensor]:
+    """ln S and H from e^(a - m) and a - m; overwrites the former."""
     total = exponentials.sum(axis, keepdim=True)
     weighted = exponentials.mul_(shifted).sum(axis, keepdim=True)
     log_total = total.log()
-    return maximum, log_total, log_total - weighted.div_(total)
+    return log_total, log_total - weighted.div_(total)
 
 
 def chunks(activations: Tensor, axis: int) -> tuple[Tensor, ...]:

@@ -16,7 +16,7 @@ from torch import nn
 from sparsight.errors import MissingExtraError, ModelError, RunError, UsageError
 
 from .probe_set import Probes, ProbeSet
-from .probing import evaluating
+from .probing import device_of, evaluating
 from .targets import unwrapped
 
 __all__ = ["OnnxExporter"]
@@ -70,8 +70,7 @@ class OnnxExporter:
             import onnxscript  # noqa: F401
         except ImportError:
             raise MissingExtraError("onnxscript", "torch", "ONNX export") from None
-        device = next((p.device for p in self._model.parameters()), torch.device("cpu"))
-        arguments, keywords = self._example.batch(slice(None), device)
+        arguments, keywords = self._example.batch(slice(None), device_of(self._model))
         names = self._example.names or _input_names(len(arguments))
         with evaluating(self._model), _quiet():
             try:

@@ -15,7 +15,7 @@ from torch import Tensor
 from sparsight.correlation import Centre
 from sparsight.errors import UsageError
 
-from .backends import chunks, compute_entropy, widened
+from .backends import chunks, compute_entropy, entropy_of_exponentials, widened
 
 __all__ = [
     "Form",
@@ -171,15 +171,9 @@ def _chunk_statistics(activations: Tensor, axis: int) -> tuple[Tensor, Tensor, T
     peak = torch.maximum(highest, -lowest)
     shifted = values - highest
     buffer = shifted.exp()
-    entropy = _entropy_of_exponentials(buffer, shifted, axis)
+    _, entropy = entropy_of_exponentials(buffer, shifted, axis)
     torch.div(values, torch.where(peak > 0, peak, 1), out=buffer)
     rms = peak * torch.mul(buffer, buffer, out=buffer).mean(axis, keepdim=True).sqrt()
     torch.exp(shifted.div_(torch.where(rms > 0, rms, 1)), out=buffer)
-    scale_free = _entropy_of_exponentials(buffer, shifted, axis)
+    _, scale_free = entropy_of_exponentials(buffer, shifted, axis)
     return entropy, rms, scale_free / (math.log(values.shape[axis]) or torch.nan)
-
-
-def _entropy_of_exponentials(exponentials: Tensor, shifted: Tensor, axis: int) -> Tensor:
-    """H from e^(a - m) and a - m; overwrites the former."""
-    total = exponentials.sum(axis, keepdim=True)
-    return total.log() - exponentials.mul_(shifted).sum(axis, keepdim=True).div_(total)

@@ -24,7 +24,7 @@ from .probe_set import Probes, ProbeSet
 from .relu import ReluTrace
 from .targets import channel_axis, filters, matches, measurable_layers, unwrapped
 
-__all__ = ["Statistics", "evaluating", "measure"]
+__all__ = ["Statistics", "device_of", "evaluating", "measure"]
 
 Statistics = Literal["entropy", "all"]
 
@@ -38,7 +38,7 @@ def evaluating(model: nn.Module) -> Iterator[None]:
     Every module gets its own mode back, so that frozen batch normalisation stays frozen.
     """
     modes = {module: module.training for module in model.modules()}
-    device = _device(model)
+    device = device_of(model)
     devices = [device] if device.type == "cuda" else []
     model.eval()
     try:
@@ -82,7 +82,7 @@ def measure(
     if statistics not in ("entropy", "all"):
         raise UsageError(f"statistics={statistics!r}: 'entropy' or 'all' was wanted")
     probing = _Probing(chosen, tuple(shown), everything=statistics == "all")
-    device = _device(network)
+    device = device_of(network)
     with evaluating(network), probing.attached():
         for first, last in batches(len(probe_set), batch_size):
             probing.begin(first)
@@ -215,6 +215,7 @@ def _run(network: nn.Module, inputs: tuple[Tensor, ...], keywords: dict[str, Ten
         ) from error
 
 
-def _device(model: nn.Module) -> torch.device:
+def device_of(model: nn.Module) -> torch.device:
+    """Where a network's inputs belong: the device of its first parameter."""
     first = next(iter(model.parameters()), None)
     return torch.device("cpu") if first is None else first.device

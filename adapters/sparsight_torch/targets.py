@@ -59,14 +59,13 @@ def unwrapped(model: nn.Module) -> nn.Module:
         model = inner
 
 
-def is_measurable(module: nn.Module) -> bool:
-    """Whether a module has a linear output with one filter a channel."""
-    return isinstance(module, _ConvNd | nn.Linear)
-
-
 def measurable_layers(model: nn.Module) -> dict[str, nn.Module]:
-    """Convolutions, their transposed forms and dense layers, by name, in order of definition."""
-    return {name: module for name, module in _named_modules(model).items() if is_measurable(module)}
+    """Layers with a linear output and one filter a channel, by name, in order of definition.
+
+    Convolutions, their transposed forms and dense layers.
+    """
+    modules = _named_modules(model).items()
+    return {name: module for name, module in modules if isinstance(module, _ConvNd | nn.Linear)}
 
 
 def channel_axis(module: nn.Module) -> int:

@@ -70,7 +70,9 @@ def make_available(name: str, root: Path, console: Console, archive: Archive | N
     if found is not None:
         return found
     source = archive or ARCHIVES[name]
-    console.print(f"{root} holds no {DATASETS[name].title}: downloading {source.url}")
+    console.print(
+        f"{root} holds no {DATASETS[name].title}: downloading {source.url}", soft_wrap=True
+    )
     try:
         root.mkdir(parents=True, exist_ok=True)
         file = fetch(source, root, console)
@@ -100,11 +102,14 @@ def fetch(archive: Archive, root: Path, console: Console) -> Path:
             except (OSError, http.client.HTTPException) as error:
                 reason = str(error)
                 if isinstance(error, urllib.error.HTTPError) and error.code in (403, 404, 410):
-                    raise DataError(f"{archive.url} cannot be downloaded: {error}") from None
+                    raise DataError(
+                        f"{archive.url} cannot be downloaded ({error}); put the publisher's folder "
+                        f"{archive.folder} into {root}"
+                    ) from None
         else:
             raise DataError(
-                f"{archive.url} broke off {_ATTEMPTS} times ({reason}); run the command again and "
-                "it goes on where it was"
+                f"{archive.url} failed {_ATTEMPTS} times ({reason}); run the command again, and it "
+                f"goes on where it was, or put the publisher's folder {archive.folder} into {root}"
             )
     found = _md5(part)
     if found != archive.md5:

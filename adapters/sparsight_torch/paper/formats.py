@@ -12,6 +12,7 @@ import io
 import pickle
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,6 +28,8 @@ Split = Literal["training", "validation"]
 Images = NDArray[np.uint8]
 Labels = NDArray[np.int64]
 Part = tuple[Images, Labels]
+Reader = Callable[[Path, Split], Iterator[Part]]
+"""Reads a split of a data set from its folder, part by part."""
 
 
 class DataError(SparsightError):
@@ -35,13 +38,13 @@ class DataError(SparsightError):
 
 @dataclass(frozen=True)
 class DatasetSpec:
-    """What is known of a data set; `parts` are its files, or for Tiny-ImageNet a way to read it."""
+    """What is known of a data set."""
 
     title: str
     classes: int
     side: int
     counts: dict[Split, int]
-    folders: dict[str, Callable[[Path, Split, int], Iterator[Part]]]
+    folders: dict[str, Reader]
     """A reader by the name of the folder that it reads, the preferred one first."""
 
 
@@ -64,7 +67,7 @@ def read_split(name: str, folder: Path, split: Split, limit: int | None = None) 
     if wanted > spec.counts[split]:
         raise DataError(f"{spec.title} has {spec.counts[split]} {split} images, not {wanted}")
     images, labels, found = [], [], 0
-    for part_images, part_labels in spec.folders[folder.name](folder, split, wanted):
+    for part_images, part_labels in spec.folders[folder.name](folder, split):
         images.append(part_images)
         labels.append(part_labels)
         found += len(part_images)
@@ -87,41 +90,34 @@ def _spec(name: str) -> DatasetSpec:
     return DATASETS[name]
 
 
-def _cifar_binary(
-    files: dict[Split, list[str]], label_bytes: int
-) -> Callable[[Path, Split, int], Iterator[Part]]:
+def _cifar(files: dict[Split, list[str]], parsed: Callable[[Path], Part]) -> Reader:
+    """CIFAR's files in their order; those that are not there are noticed by the images missing."""
+
+    def read(folder: Path, split: Split) -> Iterator[Part]:
+        for name in files[split]:
+            if (folder / name).is_file():
+                yield parsed(folder / name)
+
+    return read
+
+
+def _binary(path: Path, label_bytes: int) -> Part:
     """Records of label bytes, the last of which is the class, and 3,072 pixel bytes."""
-    record = label_bytes + 3072
-
-    def read(folder: Path, split: Split, wanted: int) -> Iterator[Part]:
-        for path in _present(folder, files[split]):
-            content = np.frombuffer(_bytes(path), np.uint8)
-            if not content.size or content.size % record:
-                raise DataError(f"{path} is no CIFAR file: records of {record} bytes were expected")
-            rows = content.reshape(-1, record)
-            yield _images(rows[:, label_bytes:]), rows[:, label_bytes - 1].astype(np.int64)
-
-    return read
+    content, record = np.frombuffer(_bytes(path), np.uint8), label_bytes + 3072
+    if not content.size or content.size % record:
+        raise DataError(f"{path} is no CIFAR file: records of {record} bytes were expected")
+    rows = content.reshape(-1, record)
+    return _images(rows[:, label_bytes:]), rows[:, label_bytes - 1].astype(np.int64)
 
 
-def _cifar_python(
-    files: dict[Split, list[str]], label: bytes
-) -> Callable[[Path, Split, int], Iterator[Part]]:
-    def read(folder: Path, split: Split, wanted: int) -> Iterator[Part]:
-        for path in _present(folder, files[split]):
-            content = _unpickled(path)
-            data, labels = content.get(b"data"), content.get(label)
-            if not isinstance(data, np.ndarray) or not isinstance(labels, list):
-                raise DataError(f"{path} is no CIFAR file: {label.decode()} or data is missing")
-            if data.dtype != np.uint8 or data.shape != (len(labels), 3072):
-                raise DataError(f"{path} is no CIFAR file: rows of 3072 bytes were expected")
-            yield _images(data), np.array(labels, np.int64)
-
-    return read
-
-
-def _present(folder: Path, names: list[str]) -> Iterator[Path]:
-    return (folder / name for name in names if (folder / name).is_file())
+def _pickled(path: Path, label: bytes) -> Part:
+    content = _unpickled(path)
+    data, labels = content.get(b"data"), content.get(label)
+    if not isinstance(data, np.ndarray) or not isinstance(labels, list):
+        raise DataError(f"{path} is no CIFAR file: {label.decode()} or data is missing")
+    if data.dtype != np.uint8 or data.shape != (len(labels), 3072):
+        raise DataError(f"{path} is no CIFAR file: rows of 3072 bytes were expected")
+    return _images(data), np.array(labels, np.int64)
 
 
 def _images(rows: NDArray[Any]) -> Images:
@@ -174,7 +170,7 @@ def _number_type(code: bytes | str, *_: Any) -> np.dtype[Any]:
     return kind
 
 
-def _tiny_imagenet(folder: Path, split: Split, wanted: int) -> Iterator[Part]:
+def _tiny_imagenet(folder: Path, split: Split) -> Iterator[Part]:
     """JPEG files: by class in train/, all in one folder with a table in val/."""
     try:
         names = (folder / "wnids.txt").read_text("utf-8").split()
@@ -228,11 +224,12 @@ DATASETS = {
         side=32,
         counts={"training": 50_000, "validation": 10_000},
         folders={
-            "cifar-10-batches-bin": _cifar_binary(
-                {"training": [f"{n}.bin" for n in _TEN], "validation": ["test_batch.bin"]}, 1
+            "cifar-10-batches-bin": _cifar(
+                {"training": [f"{n}.bin" for n in _TEN], "validation": ["test_batch.bin"]},
+                partial(_binary, label_bytes=1),
             ),
-            "cifar-10-batches-py": _cifar_python(
-                {"training": _TEN, "validation": ["test_batch"]}, b"labels"
+            "cifar-10-batches-py": _cifar(
+                {"training": _TEN, "validation": ["test_batch"]}, partial(_pickled, label=b"labels")
             ),
         },
     ),
@@ -242,11 +239,13 @@ DATASETS = {
         side=32,
         counts={"training": 50_000, "validation": 10_000},
         folders={
-            "cifar-100-binary": _cifar_binary(
-                {"training": ["train.bin"], "validation": ["test.bin"]}, 2
+            "cifar-100-binary": _cifar(
+                {"training": ["train.bin"], "validation": ["test.bin"]},
+                partial(_binary, label_bytes=2),
             ),
-            "cifar-100-python": _cifar_python(
-                {"training": ["train"], "validation": ["test"]}, b"fine_labels"
+            "cifar-100-python": _cifar(
+                {"training": ["train"], "validation": ["test"]},
+                partial(_pickled, label=b"fine_labels"),
             ),
         },
     ),
