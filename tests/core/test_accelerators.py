@@ -31,16 +31,16 @@ def cuda(monkeypatch):
 
 @pytest.fixture
 def fed(monkeypatch):
-    """How many samples each run was fed with."""
+    """How many samples each batch was fed with."""
     counts = []
-    run = Session.run
+    run = analysis.TapSession.run
 
-    def counting(session, names, feeds, what):
-        if "x" in feeds:
-            counts.append(len(feeds["x"]))
-        return run(session, names, feeds, what)
+    def counting(session, feeds, count, *options):
+        counts.append(count)
+        assert len(feeds["x"]) == count
+        return run(session, feeds, count, *options)
 
-    monkeypatch.setattr(Session, "run", counting)
+    monkeypatch.setattr(analysis.TapSession, "run", counting)
     return counts
 
 
