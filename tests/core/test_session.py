@@ -2,7 +2,7 @@ import sys
 
 import numpy as np
 import pytest
-from tests.core import graphs
+from tests.core import graphs, reference
 
 from sparsight.devices import candidates
 from sparsight.errors import DeviceError, MissingExtraError, ModelError
@@ -110,3 +110,43 @@ def test_a_first_axis_that_does_not_count_probes():
     content = graphs.model(nodes, {"x": ["n", 4]}, ["y"], {"w": graphs.random((4, 5))}, 13)
     with pytest.raises(ModelError, match=r"'y' puts out vectors .* at \[1\] for 3 probes"):
         opened(content).run({"x": graphs.random((3, 4))}, 3)
+
+
+WIDE = {
+    "w": graphs.random((8, 1, 1, 1)),
+    "b": graphs.random((8,)),
+    "v": graphs.random((1, 8, 1, 1)),
+}
+LAYERS = [node("Conv", "x w b", "a"), node("Relu", "a", "r"), node("Conv", "r v", "y")]
+
+
+def test_a_large_batch_runs_in_parts():
+    """Of 2 MB a sample; the third part is shorter. The model's own output is whole as well."""
+    values = graphs.random((10, 1, 256, 256))
+    content = graphs.model(LAYERS, {"x": ["n", 1, 256, 256]}, ["y"], WIDE)
+    session = opened(content)
+    batch = session.run({"x": values}, 10, outputs=["y"])
+    assert session.part == 4
+    assert batch.outputs["y"].shape == values.shape
+    found = batch.layers["a"]
+    assert found.entropy.shape == (10, 256, 256)
+    inputs = values * WIDE["w"].reshape(1, 8, 1, 1) + WIDE["b"].reshape(1, 8, 1, 1)
+    for probe in (0, 1, 2, 5, 9):
+        rows = inputs[probe].reshape(8, -1)[:, :3]
+        wanted = reference.over_rfavs(reference.entropy, rows, axis=0)
+        np.testing.assert_allclose(found.entropy[probe, 0, :3], wanted, atol=1e-5)
+    assert found.relu_zeros == pytest.approx((inputs <= 0).sum(), abs=3)
+    np.testing.assert_array_equal(found.relu_maximum > 0, inputs.max(axis=(0, 2, 3)) > 0)
+
+
+def test_a_batch_that_has_to_stay_whole():
+    """The number of samples is fixed: in the input's shape, or within."""
+    values = graphs.random((4, 1, 256, 256))
+    fixed = opened(graphs.model(LAYERS, {"x": [4, 1, 256, 256]}, ["y"], WIDE))
+    nodes = [node("Reshape", "x four", "f"), node("Conv", "f w b", "a"), *LAYERS[1:]]
+    weights = WIDE | {"four": np.array([4, 1, 256, 256])}
+    within = opened(graphs.model(nodes, {"x": ["n", 1, 256, 256]}, ["y"], weights))
+    for session in (fixed, within):
+        for _ in range(2):
+            assert session.run({"x": values}, 4).layers["a"].entropy.shape == (4, 256, 256)
+        assert session.part is None
