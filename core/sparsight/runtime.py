@@ -95,6 +95,8 @@ class Session:
         try:
             if self._bound and all(map(_can_be_bound, feeds.values())):
                 return self._run_bound(names, feeds)
+            if any(array.dtype.kind == "V" for array in feeds.values()):
+                return self._run_reinterpreted(names, feeds)
             return list(self._session.run(list(names), dict(feeds)))
         except Exception as error:  # of ONNX Runtime's own types, which share no base
             if not _is_of_memory(error):
@@ -133,6 +135,18 @@ class Session:
             binding.bind_output(name, "cpu")
         self._session.run_with_iobinding(binding)
         return list(binding.copy_outputs_to_cpu())
+
+    def _run_reinterpreted(self, names: Sequence[str], feeds: Arrays) -> list[NDArray[Any]]:
+        """For types that numpy has not got of its own, as bfloat16, and ONNX Runtime then refuses:
+        their bytes are told to be of that type."""
+        values = {}
+        for name, array in feeds.items():
+            kind = helper.np_dtype_to_tensor_dtype(array.dtype)
+            raw = np.ascontiguousarray(array).reshape(array.shape)
+            raw = raw.view(f"u{array.itemsize}") if array.dtype.kind == "V" else raw
+            make = _runtime().OrtValue.ortvalue_from_numpy_with_onnx_type
+            values[name] = make(raw, kind)
+        return [value.numpy() for value in self._session.run_with_ort_values(list(names), values)]
 
     def _buffer(self, name: str, array: NDArray[Any]) -> Any:
         """A buffer with the numbers of an array: that of the last batch, if the shape is still the

@@ -6,6 +6,7 @@ import sys
 import types
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 from tests.core import graphs
@@ -92,6 +93,21 @@ def test_text_is_not_bound_and_runs_all_the_same():
     for text in (np.array(["a", "bc"]), np.array(["a", "bc"], object)):
         bound = assert_same_run(content, ["y"], [{"x": text}])
         assert not bound._buffers
+
+
+@pytest.mark.parametrize("bound", [False, True])
+def test_bfloat16_inputs(bound):
+    """numpy has no such type, and ONNX Runtime takes no array of ml_dtypes' as it is."""
+    nodes = [node("Cast", "x", "a", to=1), node("Mul", "a s", "y")]
+    content = graphs.model(nodes, {"x": ["n", 3], "s": []}, ["y"])
+    proto = onnx.ModelProto.FromString(content)
+    proto.graph.input[0].type.tensor_type.elem_type = onnx.TensorProto.BFLOAT16
+    kind = onnx.helper.tensor_dtype_to_np_dtype(onnx.TensorProto.BFLOAT16)
+    values = graphs.random((3, 5))
+    feeds = {"x": values.astype(kind).T, "s": np.array(2, np.float32)}
+    session = Session(Program(proto.SerializeToString()), "cpu", bound=bound)
+    (found,) = session.run(["y"], feeds, "")
+    np.testing.assert_array_equal(found, 2 * values.astype(kind).T.astype(np.float32))
 
 
 def test_only_accelerators_bind_unless_told():
