@@ -36,8 +36,17 @@ export function entropyAt(maps: LayerMaps, step: number, position: number): numb
 /** H / ln D at each position of one step, [positions]; NaN where it is unknown. */
 export function relativeAt(maps: LayerMaps, step: number): Float64Array {
   const size = maps.shape.reduce((a, b) => a * b, 1);
+  const values = new Float64Array(size).fill(NaN);
+  if (step < 0 || step >= maps.steps.length) return values;
   const most = Math.log(maps.channels);
-  return Float64Array.from({ length: size }, (_, at) => entropyAt(maps, step, at) / most);
+  const lo = (maps.lo[step] ?? NaN) / most;
+  const width = (maps.hi[step] ?? NaN) / most - lo;
+  // A plain loop: this runs for each tile that the cursor changes.
+  for (let at = 0; at < size; at++) {
+    const code = maps.codes[step * size + at] ?? 255;
+    if (code < 255) values[at] = lo + (width * code) / 254;
+  }
+  return values;
 }
 
 /** Maps as they are shown: as recorded, less those of the first epoch, or less another run's. */

@@ -12,10 +12,13 @@ export function atlasCells(shown: ShownMaps, steps: readonly number[], scale: Co
   const pixels = new Uint32Array(width * rows).fill(NOTHING);
   steps.forEach((step, tile) => {
     if (step < 0) return;
-    shownAt(shown, step).forEach((value, at) => {
-      const row = Math.floor(at / columns);
-      pixels[row * width + tile * columns + (at - row * columns)] = colour(scale, value);
-    });
+    const values = shownAt(shown, step);
+    for (let row = 0; row < rows; row++) {
+      for (let column = 0; column < columns; column++) {
+        const value = values[row * columns + column] ?? NaN;
+        pixels[row * width + tile * columns + column] = colour(scale, value);
+      }
+    }
   });
   return { width, height: rows, pixels };
 }
