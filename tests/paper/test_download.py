@@ -95,7 +95,7 @@ def test_a_broken_download_goes_on_where_it_was(publisher, tmp_path):
 
 def test_so_does_the_next_command(publisher, tmp_path):
     publisher.content, publisher.most = tarball(), 6_000
-    with pytest.raises(DataError, match="failed 5 times .*put the publisher.s folder"):
+    with pytest.raises(DataError, match=r"failed 5 times .*put the publisher's folder"):
         make_available("cifar-10", tmp_path, QUIET, archive_of(publisher))
     publisher.most = 10**9
     assert make_available("cifar-10", tmp_path, QUIET, archive_of(publisher)).is_dir()

@@ -1,6 +1,7 @@
 """Cells as they are run: killed and resumed, finished once, several at a time, stored."""
 
 import dataclasses
+import io
 import json
 import signal
 import subprocess
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from rich.console import Console
 from tests.paper.layouts import write_cifar_10
 
 from sparsight.cli import main
@@ -21,6 +23,7 @@ from sparsight_torch.paper.commands import default_runs, select
 from sparsight_torch.paper.execution import Execution
 from sparsight_torch.paper.experiments import Experiment
 from sparsight_torch.paper.results import read_result
+from sparsight_torch.paper.running import run_all
 
 SMALL = ["--epochs", "5", "--training-images", "400", "--probes", "20"]
 SMALL += ["--validation-images", "50", "--threads", "1"]
@@ -134,12 +137,26 @@ def test_a_finished_cell_is_not_run_again(data, tmp_path, capfd):
     arguments = ["--preset", "tiny", "--data", data, "--runs", tmp_path, *SMALL, "--epochs", "1"]
     assert run(*arguments) == 0
     path = tmp_path / "cifar-10_sr2Net-s_sgd_seed0/result.json"
+    best = read_result(path)["best_accuracy"]
+    assert f"{path.parent}: best accuracy {best:.4f}, no onset" in capfd.readouterr().err
     written = path.stat().st_mtime_ns
     assert run(*arguments) == 0
     assert "finished" in capfd.readouterr().err
     assert path.stat().st_mtime_ns == written
     assert run(*arguments, "--epochs", "2") == 2
     assert "other settings (epochs: 1, not 2)" in capfd.readouterr().err
+
+
+def test_who_stops_it_is_told_that_it_goes_on(data, tmp_path):
+    class Stopped(Experiment):
+        def run(self, report):
+            raise KeyboardInterrupt
+
+    said = io.StringIO()
+    stopped = Stopped(Cell("sr2Net", "s", "cifar-10"), Protocol("test"), tmp_path, data)
+    with pytest.raises(KeyboardInterrupt):
+        run_all([stopped], 1, Console(file=said, width=200))
+    assert "the same command goes on" in said.getvalue()
 
 
 def test_a_damaged_checkpoint_is_named(data, tmp_path, capfd):

@@ -11,13 +11,15 @@ import pytest
 from sparsight.cli import main
 from sparsight.errors import RunError
 from sparsight_torch.paper.cells import PRESETS
-from sparsight_torch.paper.choices import Choices
-from sparsight_torch.paper.commands import command
+from sparsight_torch.paper.choices import Choices, choices_of
+from sparsight_torch.paper.commands import command, select
 from sparsight_torch.paper.figures import FIGURES
 from sparsight_torch.paper.report import (
+    cells_table,
     choices_table,
     layers_table,
     meaning,
+    protocols,
     report,
     validation_table,
 )
@@ -33,7 +35,13 @@ def result_of(preset, cell, accuracy, fall=0.5, pattern=0.0):
     return {
         "cell": dataclasses.asdict(cell),
         "protocol": dataclasses.asdict(preset.protocol),
-        "hardware": {"gpu": None, "processor": "a CPU", "threads": 1},
+        "hardware": {
+            "gpu": None,
+            "processor": "a CPU",
+            "threads": 1,
+            "precision": "float32",
+            "compile": False,
+        },
         "versions": {"torch": "2"},
         "best_accuracy": accuracy,
         "onset": 17,
@@ -101,8 +109,9 @@ def test_results_of_other_choices_are_kept_apart(tmp_path):
     results = read_results(store(tmp_path, *stored))
     assert [row[1] for row in table2(SMALL, results).rows[:2]] == ["not run", ".4000"]
     text = report([(SMALL, results)], "docs/results")
-    assert "--choose padding=valid` | .9000" in text
+    assert "--choose padding=valid --threads 1` | .9000" in text
     assert "| cifar-10 vanillaNet-s | padding=valid | .9000 | 2.000 | 2.000 | 17 |" in text
+    assert "| cifar-10 vanillaNet-s padding=valid | conv4 | 1.00 → .50 |" in text
 
 
 def test_other_choices_stand_under_the_defaults_with_their_spread(tmp_path):
@@ -155,7 +164,7 @@ def test_protocols_do_not_mix(tmp_path):
 )
 def test_growth_is_told_from_sparsity(tmp_path, fall, pattern, reading):
     stored = result_of(SMALL, SMALL.cells[0], 0.5, fall, pattern)
-    (row,) = layers_table(read_results(store(tmp_path, stored))).rows
+    (row,) = layers_table(read_results(store(tmp_path, stored)).default).rows
     assert row[:2] == ("cifar-10 vanillaNet-s", "conv4")
     assert row[2] == f"1.00 → {1 - fall:.2f}".replace("0.", ".")
     assert row[4] == ".10 → 20.00"
@@ -171,6 +180,33 @@ def test_every_cell_is_listed_with_its_command(tmp_path):
     assert "--network vanillaNet --size s" in commands[0]
     assert ".5000 | 1.5 min | a CPU, 1 thread(s), torch 2" in commands[0]
     assert sum("not run" in line for line in commands) == len(SMALL.cells) - 1
+
+
+def test_the_command_names_the_arithmetic(tmp_path):
+    stored = result_of(SMALL, SMALL.cells[0], 0.5)
+    stored["hardware"] |= {"gpu": "a GPU", "precision": "bf16", "compile": True}
+    text = report([(SMALL, read_results(store(tmp_path, stored)))], "docs/results")
+    assert "--seed 0 --device cuda --precision bf16 --compile` | .5000 | 1.5 min | a GPU" in text
+
+
+@pytest.mark.parametrize(
+    ("cell", "preset"),
+    [
+        (SMALL.cells[0], "small"),
+        (dataclasses.replace(SMALL.cells[0], seed=9, choices=Choices(padding="valid")), "small"),
+        (PRESETS["adam"].cells[0], "adam"),
+    ],
+)
+def test_the_command_is_of_a_preset_that_has_the_cell(cell, preset, tmp_path):
+    results = read_results(store(tmp_path, result_of(SMALL, cell, 0.5)))
+    (row,) = (row for row in cells_table(protocols()["small"], results).rows if row[2])
+    _, _, _, *arguments = row[0].strip("`").split()
+    options = dict(zip(arguments[::2], arguments[1::2], strict=True))
+    assert options["--preset"] == preset
+    only = {"network": [options["--network"]], "optimiser": [options["--optimiser"]]}
+    only |= {"size": [options["--size"]], "data": [options["--data-set"]]}
+    choices = choices_of([options["--choose"]]) if "--choose" in options else None
+    assert select(PRESETS[preset], only, [int(options["--seed"])], choices) == [cell]
 
 
 def test_the_forms(tmp_path):

@@ -240,7 +240,7 @@ def select(
         if unknown:
             raise UsageError(
                 f"no cell of the preset has the {attribute} {unknown[0]!r}; there are: "
-                + ", ".join(map(str, there))
+                + ", ".join(name or "none" for name in there)
             )
         found = [cell for cell in found if not values or getattr(cell, attribute) in values]
     if choices is not None:

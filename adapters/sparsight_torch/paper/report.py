@@ -76,10 +76,11 @@ def _section(preset: Preset, results: Results) -> Iterator[str]:
     yield rendered(validation_table(results), "markdown")
     yield _READING
     yield meaning(results)
-    yield rendered(layers_table(results), "markdown")
+    yield rendered(layers_table(results.default), "markdown")
     if results.varied:
         yield _CHOICES
         yield rendered(choices_table(results), "markdown")
+        yield rendered(layers_table(results.varied), "markdown")
     yield "### Every cell\n"
     yield rendered(cells_table(preset, results), "markdown")
 
@@ -100,14 +101,15 @@ def validation_table(results: Results) -> Table:
     return Table("Validation", header, tuple(rows) or ((NOT_RUN,),))
 
 
-def layers_table(results: Results) -> Table:
+def layers_table(groups: Sequence[Group]) -> Table:
     """Raw entropy, scale-free entropy and RMS side by side, for every network run."""
     header = ("run", "layer", *_STATISTICS.values(), "reading")
     rows = []
-    for group in results.default:
+    for group in groups:
+        name = f"{group.title} {_chosen(group.cell)}".strip()
         for at, layer in enumerate(group.results[0]["layers"]):
-            cells = [_moved(group.layer(layer, name)) for name in _STATISTICS]
-            rows.append(("" if at else group.title, layer, *cells, reading(group, layer)))
+            cells = [_moved(group.layer(layer, statistic)) for statistic in _STATISTICS]
+            rows.append(("" if at else name, layer, *cells, reading(group, layer)))
     return Table("Layers", header, tuple(rows) or ((NOT_RUN,),))
 
 
@@ -155,8 +157,12 @@ def cells_table(preset: Preset, results: Results) -> Table:
     there = {cell: result for group in results.groups for cell, result in group.by_cell.items()}
     rows = []
     for cell in dict.fromkeys((*preset.cells, *there)):
-        ran = _how(there[cell]) if cell in there else (NOT_RUN, "", "")
-        rows.append((f"`{_command(preset.protocol.name, cell)}`", *ran))
+        command = _command(preset.protocol.name, cell)
+        if cell in there:
+            options = _execution(there[cell]["hardware"])
+            rows.append((f"`{command} {options}`", *_how(there[cell])))
+        else:
+            rows.append((f"`{command}`", NOT_RUN, "", ""))
     header = ("command", "best accuracy", "time", "machine")
     return Table("Commands, and where and how long they ran", header, tuple(rows))
 
@@ -242,6 +248,14 @@ def _command(protocol: str, cell: Cell) -> str:
     parts += [f"--data-set {cell.data}", f"--optimiser {cell.optimiser}", f"--seed {cell.seed}"]
     parts += [f"--choose {name}={value}" for name, value in cell.choices.changed().items()]
     return " ".join(parts)
+
+
+def _execution(hardware: Mapping[str, Any]) -> str:
+    """The options that a result's arithmetic comes from."""
+    parts = ["--device cuda"] if hardware["gpu"] else [f"--threads {hardware['threads']}"]
+    if hardware["precision"] != "float32":
+        parts.append(f"--precision {hardware['precision']}")
+    return " ".join([*parts, *(["--compile"] if hardware["compile"] else [])])
 
 
 def _preset_with(protocol: str, wanted: Cell) -> str:
