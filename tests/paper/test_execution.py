@@ -64,7 +64,7 @@ def test_tf32_is_for_training_alone(flags, two_gpus):
     with pytest.raises(KeyError), execution.training():
         raise KeyError
     assert tf32() == (False, False)
-    with Execution("cuda").training():
+    with Execution("cuda", precision="bf16").training():
         assert tf32() == (False, False)
 
 
