@@ -106,24 +106,27 @@ class TapSession:
 
     def _in_parts(self, names: Sequence[str], feeds: Arrays, count: int) -> Arrays:
         """A batch, on a CPU in parts small enough for its caches."""
-        if self._part is None or self._part >= count:
+        begun = not self._layouts and (self._part or count) < count
+        parts = self._first_part(names, feeds) if begun else []
+        if not parts and (self._part or count) >= count:
             return dict(zip(names, self._run(names, feeds, count), strict=True))
-        if not self._layouts:
-            try:
-                self._settle(*self._first_part(names, feeds))
-            except ModelError:  # its inputs promise any number of samples, and it takes one only
-                self._divisible, self._part = False, None
-            return self._in_parts(names, feeds, count)
-        parts = []
-        for first in range(0, count, self._part):
-            part = _rows(feeds, slice(first, first + self._part))
-            number = min(self._part, count - first)
+        first = _FIRST_PART * len(parts)
+        while first < count:
+            number = min(self._part or count, count - first)
+            part = _rows(feeds, slice(first, first + number))
             parts.append(dict(zip(names, self._run(names, part, number), strict=True)))
+            first += number
         return {name: self._joined(name, [part[name] for part in parts]) for name in names}
 
-    def _first_part(self, names: Sequence[str], feeds: Arrays) -> tuple[Arrays, int, Arrays]:
+    def _first_part(self, names: Sequence[str], feeds: Arrays) -> list[Arrays]:
+        """The first of the parts, or none where a batch turns out to be one part."""
         part = _rows(feeds, slice(_FIRST_PART))
-        return part, _FIRST_PART, dict(zip(names, self._run(names, part, _FIRST_PART), strict=True))
+        try:
+            values = dict(zip(names, self._run(names, part, _FIRST_PART), strict=True))
+            self._settle(part, _FIRST_PART, values)
+        except ModelError:  # its inputs promise any number of samples, and it takes one only
+            self._divisible, self._part = False, None
+        return [] if self._part is None else [values]
 
     def _settle(self, feeds: Arrays, count: int, values: Arrays) -> None:
         """Learn from the first results where the probes are, and how many at once are best."""
