@@ -77,10 +77,11 @@ def open_view(
 
 
 def save(name: str, content: bytes) -> None:
-    """A picture with few colours."""
+    """A picture with few colours, the rare ones of the legends among them."""
     picture = Image.open(io.BytesIO(content)).convert("RGB")
     path = IMAGES / f"{name}.png"
-    picture.quantize(128, dither=Image.Dither.NONE).save(path, optimize=True)
+    method = Image.Quantize.MAXCOVERAGE
+    picture.quantize(256, method, dither=Image.Dither.NONE).save(path, optimize=True)
     print(f"{path}  {path.stat().st_size / 1000:.0f} kB")
 
 
