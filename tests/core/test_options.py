@@ -9,6 +9,8 @@ import time
 
 import numpy as np
 import onnx
+import pandas
+import pyarrow.parquet
 import pytest
 from PIL import Image
 from tests.core import graphs, reference
@@ -78,6 +80,35 @@ def test_tables(folder, run):
     refused(run(".", logdir=None), "give --logdir for TensorBoard, or --out")
     refused(run(".", "--out", "table.txt"), "ends in .parquet, .csv or .npz")
     refused(run(".", "--out", "no/table.csv"), "there is no folder no")
+
+
+def test_a_parquet_table(folder, run):
+    """Read by pyarrow and by pandas: the rows of the .csv, with NaN where nothing was measured."""
+    assert run(".", "--out", "table.parquet", logdir=None)[0] == 0
+    assert run(".", "--out", "table.csv", logdir=None)[0] == 0
+    table = pyarrow.parquet.read_table("table.parquet")
+    with open("table.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert table.column_names == list(rows[0])
+    for found, wanted in zip(table.to_pylist(), rows, strict=True):
+        for name, text in wanted.items():
+            if name in ("layer", "operator"):
+                assert found[name] == text
+            else:
+                assert found[name] == pytest.approx(float(text or "nan"), nan_ok=True), name
+    frame = pandas.read_parquet("table.parquet")
+    assert list(frame["step"]) == [1, 1, 2, 2]
+    assert frame["channels"].dtype == np.int64
+    assert frame["dead_fraction"].dtype == np.float64
+
+
+def test_a_data_frame(folder):
+    measured = sparsight.analyze(network(), PROBES, device="cpu")
+    frame = measured.to_pandas()
+    assert list(frame.index) == ["conv1", "conv2"]
+    assert list(frame.columns[:2]) == ["operator", "channels"]
+    np.testing.assert_array_equal(frame.iloc[:, 2:].to_numpy(np.float64), measured.to_numpy())
+    assert frame.loc["conv1", "entropy"] == measured[0].statistics["entropy"]
 
 
 def test_what_is_not_installed_is_said_before_anything_is_measured(folder, run, monkeypatch):
