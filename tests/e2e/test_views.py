@@ -55,6 +55,10 @@ def test_views_are_exported_as_pictures(
         words = {text for node in svg.iter() if (text := (node.text or "").strip())}
         assert any("vanillaNet-s" in word for word in words)
         assert any("16" in word for word in words)  # the onset, or the epochs
+        if section == "maps":  # the probe is among the pictures
+            pictures = {node.get("href") for node in svg.iter() if node.get("href")}
+            probe = tab.frame.locator(".chosen-probe img").get_attribute("src")
+            assert probe in pictures
         png = exported(tab, section, "PNG")
         assert png.startswith(b"\x89PNG")
         width = int.from_bytes(png[16:20], "big")

@@ -34,6 +34,11 @@ export interface Probes {
   readonly warnings: readonly string[];
 }
 
+/** Whether a shown probe is a PNG, as a data address. */
+export function isPicture(item: Probes["items"][number] | undefined): item is string {
+  return typeof item === "string" && item.startsWith("data:image/png;base64,");
+}
+
 /** One of the user's own losses, lined up with our epochs. */
 export interface Losses {
   readonly run: string;

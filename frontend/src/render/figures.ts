@@ -230,19 +230,33 @@ export interface TileRow {
   readonly height: number;
 }
 
-/** Layers by epochs, a picture a map. */
+/** What a figure of maps says beside its tiles. */
+export interface TileNotes {
+  readonly title: string;
+  readonly scaleTitle: string;
+  readonly onsets: readonly number[];
+  /** The probe's picture as a data address, or null. */
+  readonly input: string | null;
+}
+
+/** Layers by epochs, a picture a map; the probe beside the legend. */
 export function tileFigure(
-  title: string,
+  notes: TileNotes,
   epochs: readonly number[],
   rows: readonly TileRow[],
   side: number,
   scale: ColourScale | null,
-  scaleTitle: string,
 ): Figure {
   const pitch = side + 3;
+  const onsets = epochs.filter((epoch) => notes.onsets.includes(epoch));
   const body: Shape[] = epochs.map((epoch, at) =>
-    text(LABELS + at * pitch + side / 2, 10, epochText(epoch), { anchor: "middle", fill: FAINT }),
+    text(LABELS + at * pitch + side / 2, 10, epochText(epoch), {
+      anchor: "middle",
+      ...(onsets.includes(epoch) ? { weight: 700 } : { fill: FAINT }),
+    }),
   );
+  const heading = onsets.length ? "epoch (bold: onset)" : "epoch";
+  body.push(text(LABELS - 8, 10, heading, { anchor: "end", fill: FAINT }));
   let y = 18;
   for (const { label, tiles, height } of rows) {
     body.push(text(LABELS - 8, y + height / 2 + 4, label, { anchor: "end" }));
@@ -254,6 +268,17 @@ export function tileFigure(
     });
     y += height + 4;
   }
-  body.push(group(LABELS, y + 26, legend(scale, scaleTitle)));
-  return { title, width: Math.max(480, LABELS + epochs.length * pitch + 20), height: y + 60, body };
+  body.push(group(LABELS, y + 26, legend(scale, notes.scaleTitle)));
+  if (notes.input !== null) {
+    const style = "image-rendering:pixelated";
+    body.push(
+      text(LABELS - 18 - side, y + 36, "input", { anchor: "end", fill: FAINT }),
+      shape("image", {
+        ...{ x: LABELS - 8 - side, y: y + 10, width: side, height: side },
+        ...{ href: notes.input, style },
+      }),
+    );
+  }
+  const width = Math.max(480, LABELS + epochs.length * pitch + 20);
+  return { title: notes.title, width, height: y + 64, body };
 }

@@ -1,5 +1,6 @@
 import type { Probe } from "../data/maps";
 import type { Probes } from "../data/runs";
+import { isPicture } from "../data/runs";
 import { shorten } from "../data/text";
 import { useAppState } from "../state";
 
@@ -88,7 +89,7 @@ export function ProbePicture(props: {
   readonly fallback: string;
 }) {
   const item = props.probes.items[props.at];
-  if (typeof item === "string" && item.startsWith("data:image/png;base64,")) {
+  if (isPicture(item)) {
     return <img src={item} alt={`Probe ${props.probes.indices[props.at] ?? ""}`} />;
   }
   if (Array.isArray(item)) return <Series values={item as readonly number[]} />;

@@ -6,6 +6,7 @@ import { entropyAt, relativeAt, sameShape, shownAt, sides, stepNear } from "../d
 import type { Mode } from "../data/statistics";
 import { RELATIVE_ENTROPY } from "../data/statistics";
 import { layerIndex } from "../data/table";
+import { isPicture } from "../data/runs";
 import { shorten } from "../data/text";
 import { atlasCells, tileSize } from "../render/atlas";
 import { tileFigure } from "../render/figures";
@@ -53,7 +54,17 @@ export async function mapsFigure(state: State, common: ColourScale | null): Prom
   const mode = state.mapMode.peek();
   const scaleTitle = titleOf("Relative entropy H / ln D", mode, RELATIVE_ENTROPY.unit);
   const title = `${of[mode]}, ${which}: layers by epochs`;
-  return tileFigure(title, epochs, rows, SIDE, common, scaleTitle);
+  const notes = { title, scaleTitle, onsets, input: await inputOf(state) };
+  return tileFigure(notes, epochs, rows, SIDE, common);
+}
+
+/** The probe's picture, where it is one. */
+async function inputOf(state: State): Promise<string | null> {
+  const [run] = state.mapRuns.peek();
+  if (run === undefined) return null;
+  const { indices, items } = await state.arrived(state.probes(run));
+  const item = items[indices.indexOf(Number(state.probe.peek()))];
+  return isPicture(item) ? item : null;
 }
 
 /** What the pictures of a layer show, once it has arrived. */
