@@ -27,7 +27,7 @@ from scipy.special import entr, softmax
 from sparsight.analysis import Settings, match_model, measure
 from sparsight.correlation import correlation_summary
 from sparsight.instrument import instrument
-from sparsight.model import Model, open_model
+from sparsight.model import open_model
 from sparsight.session import TapSession
 from sparsight.taps import find_taps, select_taps
 
@@ -48,7 +48,7 @@ def main() -> None:
     parser.add_argument("--memory", nargs=2, metavar=("VARIANT", "MODEL"), help="peak, MB")
     chosen = parser.parse_args().memory
     if chosen:
-        print(f"{peak_memory(*chosen):.0f}")
+        print(f"{peak_memory(chosen[0], Path(chosen[1])):.0f}")
         return
     print(f"{platform.processor() or platform.machine()}, one thread,", end=" ")
     print(f"ONNX Runtime {onnxruntime.__version__}, numpy {np.__version__}\n")
@@ -63,16 +63,19 @@ def probes(shape: tuple[int, ...]) -> NDArray[np.float32]:
     return np.random.default_rng(0).normal(size=shape).astype(np.float32)
 
 
-def variants(model: Model, batch: NDArray[np.float32], names: tuple[str, ...]) -> dict[str, Run]:
+def variants(
+    source: bytes | Path, batch: NDArray[np.float32], names: tuple[str, ...]
+) -> dict[str, Run]:
     """Functions that run one batch: the model alone, instrumented, or as a user would write it."""
+    model = open_model(source)
     taps = select_taps(find_taps(model)).taps
     made: dict[str, Run] = {}
     for name in names:
         if name == "plain":
-            session = plain(model.content)
+            session = plain(source)
             made[name] = lambda session=session: session.run(None, {"input": batch})
         elif name == "by hand":
-            made[name] = by_hand(model, [tap.tensor for tap in taps], batch)
+            made[name] = by_hand(source, [tap.tensor for tap in taps], batch)
         else:
             wanted = Settings(statistics=name).computed
             tapped = TapSession(instrument(model, taps, wanted), taps, "cpu", threads=1)
@@ -80,15 +83,16 @@ def variants(model: Model, batch: NDArray[np.float32], names: tuple[str, ...]) -
     return made
 
 
-def plain(content: bytes | str) -> onnxruntime.InferenceSession:
+def plain(source: bytes | Path) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
-    return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
 
 
-def by_hand(model: Model, tensors: list[str], batch: NDArray[np.float32]) -> Run:
+def by_hand(source: bytes | Path, tensors: list[str], batch: NDArray[np.float32]) -> Run:
     """Activations as outputs, and scipy on the host."""
-    proto = onnx.ModelProto.FromString(model.content)
+    content = source if isinstance(source, bytes) else source.read_bytes()
+    proto = onnx.ModelProto.FromString(content)
     proto.graph.output.extend(onnx.ValueInfoProto(name=name) for name in tensors)
     session = plain(proto.SerializeToString())
 
@@ -119,18 +123,18 @@ def print_costs() -> None:
     print("| CPU time over plain inference | H | all statistics | by hand (H only) |")
     print("|---|---|---|---|")
     for name, (make, shape, rounds) in MODELS.items():
-        found = ratios(variants(open_model(make()), probes(shape), VARIANTS), rounds)
+        found = ratios(variants(make(), probes(shape), VARIANTS), rounds)
         print(f"| {name} | {found['entropy']:.2f} | {found['all']:.2f} | {found['by hand']:.2f} |")
 
 
-def peak_memory(variant: str, path: str) -> float:
+def peak_memory(variant: str, path: Path) -> float:
     """MB that loading a model and running a batch of 16 take at most; Linux only."""
     batch, before = probes((16, 3, 224, 224)), memory("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")  # the peak so far is forgotten
     if variant == "plain":
         plain(path).run(None, {"input": batch})
     else:
-        variants(open_model(path), batch, (variant,))[variant]()
+        variants(path, batch, (variant,))[variant]()
     return memory("VmHWM") - before
 
 
@@ -160,8 +164,7 @@ def print_start() -> None:
         content, batch = make(), probes(shape)
 
         def ours(content: bytes = content, batch: NDArray[np.float32] = batch) -> None:
-            model = open_model(content)
-            variants(model, batch, ("entropy",))["entropy"]()
+            variants(content, batch, ("entropy",))["entropy"]()
 
         def theirs(content: bytes = content, batch: NDArray[np.float32] = batch) -> None:
             plain(content).run(None, {"input": batch})

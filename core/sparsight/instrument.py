@@ -44,12 +44,8 @@ class Instrumented:
 
     @property
     def content(self) -> bytes:
-        """The whole as one model."""
+        """The whole as one model, without the numbers in `model.weights`."""
         return self.model.content + self.chains
-
-    def light(self) -> tuple[bytes, Mapping[str, NDArray[Any]]]:
-        """The whole without the numbers of its large weights, and these, by name."""
-        return (self.model.light or self.model.content) + self.chains, self.model.weights
 
 
 def instrument(

@@ -18,7 +18,7 @@ from onnx import numpy_helper
 from .constants import DERIVED, FROM_SHAPE, attribute, constant_node, dense
 from .errors import ModelError
 from .names import unique
-from .weights import ELSEWHERE, apart
+from .weights import ELSEWHERE, moved_out
 
 __all__ = ["Model", "Shape", "attribute", "open_model", "sides", "subgraphs"]
 
@@ -36,16 +36,13 @@ class Model:
 
     proto: onnx.ModelProto
     content: bytes
-    """The serialized model."""
+    """The serialized model, without the numbers in `weights`."""
     source: str
     """What to call it in messages."""
     folder: Path | None = None
     """Where its external data lies."""
-    light: bytes = b""
-    """The serialized model without its large weights, as `proto` is too; nothing where there are
-    none."""
     weights: Mapping[str, NDArray[Any]] = field(default_factory=dict, repr=False)
-    """The numbers of those, by name."""
+    """The numbers of its large weights, by name; `proto` is without them too."""
     _shapes: dict[str, Shape | None] = field(default_factory=dict, repr=False)
 
     @property
@@ -278,13 +275,16 @@ def open_model(source: str | Path | bytes | onnx.ModelProto) -> Model:
     if isinstance(source, bytes):
         return _parse(source, "the model", None)
     path = Path(source)
+    return _parse(_read(path), str(path), path.parent)
+
+
+def _read(path: Path) -> bytes:
     try:
-        content = path.read_bytes()
+        return path.read_bytes()
     except FileNotFoundError:
         raise ModelError(f"no such file: {path}") from None
     except OSError as error:
         raise ModelError(f"cannot read {path}: {error.strerror or error}") from None
-    return _parse(content, str(path), path.parent)
 
 
 def sides(value: onnx.ValueInfoProto) -> tuple[int | str, ...]:
@@ -309,18 +309,16 @@ def _parse(content: bytes, source: str, folder: Path | None) -> Model:
         raise ModelError(
             f"{source} is in ONNX Runtime's own format; give the .onnx file it was made from"
         )
-    light, weights = apart(content)
-    proto = _proto(light, source)
-    if weights and (proto.functions or _distinguish(proto)):  # what is written anew is read whole
-        light, weights = content, {}
-        proto = _proto(content, source)
+    proto = _proto(content, source)
     if not proto.graph.node or not proto.opset_import:
         raise ModelError(f"{source} is not an ONNX model: it holds no operators")
     if proto.functions:
         proto, content = _inlined(proto, source)
-    if _distinguish(proto):
+    renamed, weights = _distinguish(proto), moved_out(proto.graph)
+    if renamed or weights:
         content = proto.SerializeToString()
-    model = Model(proto, content, source, folder, light if weights else b"", weights)
+        proto = _proto(content, source)  # a message holds on to the memory of what it gave away
+    model = Model(proto, content, source, folder, weights)
     _check(model)
     return model
 

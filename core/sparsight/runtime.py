@@ -42,7 +42,7 @@ class Program:
 
     content: bytes
     weights: Arrays = field(default_factory=dict)
-    """Of initializers that lie "elsewhere" (see `weights.apart`)."""
+    """Of initializers that lie "elsewhere" (see `weights.moved_out`)."""
     folder: Path | None = None
     """Where other external data lies."""
     source: str = "the model"

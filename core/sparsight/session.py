@@ -63,7 +63,7 @@ class TapSession:
         self._source = source
         self._layouts: dict[str, Layout | None] = {}
         self._shapes = frozenset(p["shape"] for p in self._outputs.values() if "shape" in p)
-        program = Program(*instrumented.light(), folder, source)
+        program = Program(instrumented.content, instrumented.model.weights, folder, source)
         self.runtime = Session(
             program, device, threads=threads, memory_limit=memory_limit, bound=bound
         )

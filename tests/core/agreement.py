@@ -7,6 +7,7 @@ import onnx
 import onnxruntime
 from numpy.typing import NDArray
 from tests.core import reference
+from tests.core.graphs import whole
 
 from sparsight.instrument import instrument
 from sparsight.model import Model
@@ -35,7 +36,7 @@ def assert_agreement(model: Model, feeds: dict[str, NDArray], samples: int = 100
 
 def tapped_tensors(model: Model, taps: tuple[Tap, ...], feeds: dict) -> dict[str, NDArray]:
     """As the instrumented model computes them: beside taps, layers are fused in other ways."""
-    proto = onnx.ModelProto.FromString(instrument(model, taps).content)
+    proto = whole(instrument(model, taps).content, model.weights)
     names = list(dict.fromkeys(tap.tensor for tap in taps))
     known = {value.name for value in proto.graph.output}
     proto.graph.output.extend(onnx.ValueInfoProto(name=n) for n in names if n not in known)

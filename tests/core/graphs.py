@@ -62,6 +62,17 @@ def passing(rank: int, channels: int, opset: int = 18, relu: bool = True) -> byt
     return model(nodes, {"x": ["n", channels, *sides]}, ["y"], weights, opset)
 
 
+def whole(content: bytes, weights: Mapping[str, NDArray]) -> onnx.ModelProto:
+    """A model put together again from its bytes and the numbers of its large weights."""
+    proto = onnx.ModelProto.FromString(content)
+    for tensor in proto.graph.initializer:
+        if tensor.name in weights and tensor.external_data:
+            tensor.raw_data = weights[tensor.name].tobytes()
+            tensor.ClearField("data_location")
+            tensor.ClearField("external_data")
+    return proto
+
+
 def random(shape: Sequence[int], scale: float = 1.0, seed: int = 0) -> NDArray[np.float32]:
     values = np.random.default_rng(seed).normal(size=tuple(shape)) * scale
     return values.astype(np.float32)

@@ -37,7 +37,7 @@ ORDER = {
     "checkpoints": set(),
     "names": {"onnx"},
     "constants": {"numpy", "onnx"},
-    "weights": {"numpy", "onnx", "google"},
+    "weights": {"numpy", "onnx"},
     "model": {"numpy", "onnx", "google"},
     "operators": {"numpy", "onnx"},
     "linear_outputs": {"onnx"},

@@ -144,7 +144,10 @@ def test_a_nan_is_not_dead_in_either_flow(everywhere, probes, tmp_path):
     assert before >= 4 / 16
     probes = probes.clone()
     probes[slice(None) if everywhere else 4] = torch.nan
-    recorded, analyzed = measure(model, probes), sparsight.analyze(path, probes.numpy(), device="cpu")
+    recorded, analyzed = (
+        measure(model, probes),
+        sparsight.analyze(path, probes.numpy(), device="cpu"),
+    )
     for ours, theirs in zip(recorded, analyzed, strict=True):
         for name in ("dead_fraction", "zero_fraction", "nan_share"):
             assert theirs.statistics[name] == pytest.approx(ours.statistics[name], abs=1e-9), name
