@@ -24,7 +24,7 @@ from networks import resnet50, vanilla_net
 from numpy.typing import NDArray
 from scipy.special import entr, softmax
 
-from sparsight.analysis import Settings, match_model, measure
+from sparsight.analysis import Settings
 from sparsight.correlation import correlation_summary
 from sparsight.instrument import instrument
 from sparsight.model import open_model
@@ -191,18 +191,24 @@ def print_correlations() -> None:
 
 
 def print_checkpoints() -> None:
-    content, batch = vanilla_net("s", side=8), probes((64, 3, 8, 8))
-    samples = match_model(open_model(content), batch)
+    """All of `sparsight analyze`: it starts, reads, measures and writes an event file."""
+    content, count = vanilla_net("s", side=24), 1000
     weights = sum(np.prod(tensor.dims) for tensor in open_model(content).graph.initializer)
-    print(f"\n| checkpoints a second: {weights / 1000:.0f} k weights, 64 probes | |")
+    print(f"\n| {count} checkpoints of {weights / 1000:.0f} k weights, 64 probes | a second |")
     print("|---|---|")
-    for name in ("entropy", "all"):
-        settings = Settings(device="cpu", statistics=name)
-        start, count = time.perf_counter(), 0
-        while time.perf_counter() - start < 4:
-            measure(content, samples, settings)
-            count += 1
-        print(f"| {name} | {count / (time.perf_counter() - start):.0f} |")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        np.save(folder / "probes.npy", probes((64, 3, 24, 24)))
+        (folder / "checkpoints").mkdir()
+        (folder / "model").write_bytes(content)
+        for epoch in range(count):
+            (folder / "checkpoints" / f"epoch_{epoch}.onnx").hardlink_to(folder / "model")
+        for statistics_ in ("entropy", "all"):
+            command = [sys.executable, "-m", "sparsight", "analyze", folder / "checkpoints"]
+            command += ["--probes", folder / "probes.npy", "--logdir", folder / statistics_]
+            start = time.perf_counter()
+            subprocess.run([*command, "--statistics", statistics_], check=True, capture_output=True)
+            print(f"| {statistics_} | {count / (time.perf_counter() - start):.0f} |")
 
 
 if __name__ == "__main__":
