@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import ModelError
+from .errors import ModelError, UsageError
 from .instrument import Instrumented
 from .layout import Layout, default_layout, exchanged, found_layout, is_clear
 from .measurement import BatchStatistics
@@ -69,7 +69,7 @@ class TapSession:
         )
         self.device = self.runtime.device
         self._divisible = not self.device.accelerator and _is_divisible(instrumented.model)
-        self._part: int | None = _FIRST_PART if self._divisible else None
+        self._part: int | None = None
 
     def run(
         self,
@@ -106,35 +106,39 @@ class TapSession:
 
     def _in_parts(self, names: Sequence[str], feeds: Arrays, count: int) -> Arrays:
         """A batch, on a CPU in parts small enough for its caches."""
-        begun = not self._layouts and (self._part or count) < count
-        parts = self._first_part(names, feeds) if begun else []
-        if not parts and (self._part or count) >= count:
-            return dict(zip(names, self._run(names, feeds, count), strict=True))
+        parts = [] if self._layouts else self._first_part(names, feeds, count)
         first = _FIRST_PART * len(parts)
         while first < count:
             number = min(self._part or count, count - first)
-            part = _rows(feeds, slice(first, first + number))
-            parts.append(dict(zip(names, self._run(names, part, number), strict=True)))
+            part = feeds if number == count else _rows(feeds, slice(first, first + number))
+            parts.append(self._run(names, part, number))
             first += number
+        if len(parts) == 1:
+            return parts[0]
         return {name: self._joined(name, [part[name] for part in parts]) for name in names}
 
-    def _first_part(self, names: Sequence[str], feeds: Arrays) -> list[Arrays]:
-        """The first of the parts, or none where a batch turns out to be one part."""
+    def _first_part(self, names: Sequence[str], feeds: Arrays, count: int) -> list[Arrays]:
+        """The first of the parts, which tells how large the others may be; none where a batch has
+        to stay whole."""
         part = _rows(feeds, slice(_FIRST_PART))
+        # Two probes that are alike do not show where the probes are; more of them may.
+        if not self._divisible or count <= _FIRST_PART or exchanged(part, _FIRST_PART) is None:
+            return []
         try:
-            values = dict(zip(names, self._run(names, part, _FIRST_PART), strict=True))
+            values = self._run(names, part, _FIRST_PART)
             self._settle(part, _FIRST_PART, values)
         except ModelError:  # its inputs promise any number of samples, and it takes one only
-            self._divisible, self._part = False, None
+            self._divisible = False
+            self._layouts.clear()
         return [] if self._part is None else [values]
 
     def _settle(self, feeds: Arrays, count: int, values: Arrays) -> None:
         """Learn from the first results where the probes are, and how many at once are best."""
         self._locate(feeds, count, values)
-        self._part = None
         if self._divisible and self.tells_probes_apart and self._taps:
-            plogp = {tap: values[self._outputs[tap.name]["plogp"]] for tap in self._taps}
-            largest = max(array.nbytes * tap.channels for tap, array in plogp.items())
+            largest = max(
+                values[self._outputs[tap.name]["plogp"]].nbytes * tap.channels for tap in self._taps
+            )
             self._part = max(1, _CACHE * count // max(1, largest))
 
     def _joined(self, name: str, arrays: Sequence[NDArray[Any]]) -> NDArray[Any]:
@@ -143,8 +147,18 @@ class TapSession:
             return np.concatenate(arrays)
         return np.concatenate([[sum(shape[0] for shape in arrays)], arrays[0][1:]])
 
-    def _run(self, names: Sequence[str], feeds: Arrays, count: int) -> list[NDArray[Any]]:
-        return self.runtime.run(names, feeds, f"{count} samples of {self._source}")
+    def _run(self, names: Sequence[str], feeds: Arrays, count: int) -> Arrays:
+        """Results by name. Raises UsageError where an output that was asked for has no row a
+        sample: the parts of a batch could not be put together."""
+        found = self.runtime.run(names, feeds, f"{count} samples of {self._source}")
+        values = dict(zip(names, found, strict=True))
+        for name in values.keys() - set(self._names):
+            if values[name].shape[:1] != (count,):
+                raise UsageError(
+                    f"output {name!r} of {self._source} is {list(values[name].shape)} for {count} "
+                    "samples; one with a row for each was wanted"
+                )
+        return values
 
     def _statistics(self, tap: Tap, values: Arrays, count: int, kept: int) -> BatchStatistics:
         part = {key: values[name] for key, name in self._outputs[tap.name].items()}
@@ -200,10 +214,9 @@ class TapSession:
         if others is None:
             return
         names = [self._outputs[layer]["plogp"] for layer in doubtful]
-        for (layer, shape), name, after in zip(
-            doubtful.items(), names, self._run(names, others, count), strict=True
-        ):
-            found = found_layout(values[name], after, shape, count)
+        after = self._run(names, others, count)
+        for (layer, shape), name in zip(doubtful.items(), names, strict=True):
+            found = found_layout(values[name], after[name], shape, count)
             self._layouts[layer] = found or self._layouts[layer]
 
     def _shape(self, tap: Tap, part: Arrays) -> tuple[int, ...]:

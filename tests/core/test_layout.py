@@ -107,6 +107,17 @@ def test_sequence_first_layers(size, fixed):
         tokens = np.maximum(linear, 0)
 
 
+def test_first_probes_that_are_alike_do_not_mislead():
+    """The first two, which tell how large a part may be, do not show where the probes are."""
+    probes = graphs.random((8, LENGTH, 3))
+    probes[1] = probes[0]
+    found = sparsight.analyze(sequence_first("n"), probes, device="cpu", shown=8)[0]
+    linear = probes.astype(np.float64) @ WEIGHTS["a.weight"]
+    np.testing.assert_allclose(
+        found.maps, reference.over_rfavs(reference.entropy, linear, -1), atol=1e-5
+    )
+
+
 def test_a_layer_that_sees_all_probes_at_once():
     nodes = [
         node("ReduceMean", "x", "m", axes=[0], keepdims=0),

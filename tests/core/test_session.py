@@ -5,7 +5,7 @@ import pytest
 from tests.core import graphs, reference
 
 from sparsight.devices import candidates
-from sparsight.errors import DeviceError, MissingExtraError, ModelError
+from sparsight.errors import DeviceError, MissingExtraError, ModelError, UsageError
 from sparsight.instrument import instrument
 from sparsight.model import open_model
 from sparsight.runtime import provider_report
@@ -150,3 +150,12 @@ def test_a_batch_that_has_to_stay_whole():
         for _ in range(2):
             assert session.run({"x": values}, 4).layers["a"].entropy.shape == (4, 256, 256)
         assert session.part is None
+
+
+@pytest.mark.parametrize(("axes", "shape"), [([0, 1], r"\[\]"), ([0], r"\[3\]")])
+def test_an_output_without_a_row_a_sample(axes, shape):
+    """As a loss that the model computes itself."""
+    nodes = [node("MatMul", "x w", "a"), node("ReduceMean", "a", "y", axes=axes, keepdims=0)]
+    content = graphs.model(nodes, {"x": ["n", 4]}, ["y"], {"w": graphs.random((4, 3))}, 13)
+    with pytest.raises(UsageError, match=f"output 'y' of net.onnx is {shape} for . samples"):
+        opened(content).run({"x": graphs.random((5, 4))}, 5, outputs=["y"])
