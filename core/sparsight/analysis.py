@@ -62,6 +62,8 @@ class Settings:
     def __post_init__(self) -> None:
         if self.batch_size is not None and self.batch_size < 1:
             raise UsageError(f"a batch of {self.batch_size} samples was asked for; 1 is the least")
+        if self.memory_limit is not None and self.memory_limit < 1:
+            raise UsageError(f"a limit of {self.memory_limit} bytes was asked for; 1 is the least")
         if self.centre not in ("own", "filters"):
             raise UsageError(f"centre {self.centre!r} was asked for; there are own and filters")
         _ = self.computed
@@ -183,13 +185,16 @@ def _batch_size(
 ) -> int:
     """Samples at once: the model's own number, that which is given, or what memory allows."""
     given, limit = settings.batch_size, settings.memory_limit
-    # The arena of an accelerator keeps the limit itself; that of the CPU has none.
-    free_choice = given is None or (limit is not None and not device.accelerator)
+    # A batch that was given stays, unless only a smaller one keeps the limit.
+    free_choice = given is None or (limit is not None and not device.limits_memory)
     if samples.batch is not None or not free_choice:
         return samples.batch or given or 1
     shapes = {name: (1, *a.shape[1:]) if a.ndim else () for name, a in samples.arrays.items()}
     sample = activation_bytes(model, taps, shapes)
     fitting = batch_that_fits(device, sample, weight_bytes(model), limit)
+    if sample is None and limit is not None:
+        fitting = fitting if given is None else given
+        notice(f"nobody knows what a sample takes: {fitting} at once, whatever the memory limit")
     wanted = usual_batch(device) if given is None else given
     if sample is not None and fitting < min(wanted, len(samples)):
         notice(f"memory allows {device.name} {fitting} samples at once, not {wanted}")

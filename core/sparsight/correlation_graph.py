@@ -37,8 +37,8 @@ class DeviceSummariser:
         feeds = {
             "rows": rows,
             "columns": columns,
-            "row": np.arange(offset, offset + len(rows))[:, None],
-            "column": np.arange(len(columns))[None],
+            "row": np.arange(offset, offset + len(rows), dtype=np.int64)[:, None],
+            "column": np.arange(len(columns), dtype=np.int64)[None],
         }
         names = ["counts", "total", "absolute", "largest"]
         counts, total, absolute, largest = self._session.run(names, feeds, "blocks of filters")
@@ -65,15 +65,15 @@ def _model() -> onnx.ModelProto:
     ten bits of each factor. ScatterElements would add up one pair after the other.
     """
     constants = {
-        "per_unit": np.array(PER_UNIT),
-        "zero": np.array(0.0),
-        "lowest": np.array(_LOWEST),
-        "middle": np.array(BINS // 2),
-        "outside": np.array(_OUTSIDE),
-        "digits": np.array(_DIGITS),
-        "high_digits": np.arange(13)[None],
-        "low_digits": np.arange(_DIGITS)[None],
-        "flat": np.array([-1, 1]),
+        "per_unit": np.float64(PER_UNIT),
+        "zero": np.float64(0),
+        "lowest": np.float64(_LOWEST),
+        "middle": np.int64(BINS // 2),
+        "outside": np.int64(_OUTSIDE),
+        "digits": np.int64(_DIGITS),
+        "high_digits": np.arange(13, dtype=np.int64)[None],
+        "low_digits": np.arange(_DIGITS, dtype=np.int64)[None],
+        "flat": np.array([-1, 1], np.int64),
     }
     nodes = [
         _node("Transpose", "columns", "transposed", perm=[1, 0]),
@@ -116,7 +116,7 @@ def _model() -> onnx.ModelProto:
             helper.make_tensor_value_info("absolute", TensorProto.DOUBLE, []),
             helper.make_tensor_value_info("largest", TensorProto.DOUBLE, []),
         ],
-        [numpy_helper.from_array(array, name) for name, array in constants.items()],
+        [numpy_helper.from_array(np.asarray(a), name) for name, a in constants.items()],
     )
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
 

@@ -64,6 +64,11 @@ class Device:
         return ("cuda", self.number) if self.kind in _NVIDIA else ("cpu", 0)
 
     @property
+    def limits_memory(self) -> bool:
+        """Whether its provider keeps a limit of memory that it is given."""
+        return self.kind in _LIMITS
+
+    @property
     def multiplies_doubles(self) -> bool:
         """Whether it has a MatMul for float64; DirectML and CoreML have none."""
         return self.kind == "cpu" or self.kind in _NVIDIA

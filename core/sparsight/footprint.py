@@ -21,9 +21,8 @@ _ON_ACCELERATOR = 64
 """Samples at most: a GPU is busy with fewer, and what is wasted when memory ends, or a last batch
 is filled up, grows with the batch."""
 
-_COPIES = (
-    6  # of a tapped tensor that its chain holds at once: transposed, shifted, exponentials ...
-)
+_COPIES = 6
+"""Of a tapped tensor that its chain holds at once: transposed, shifted, exponentials ..."""
 _SIZED = frozenset(onnx.helper.get_all_tensor_dtypes()) - {TensorProto.STRING}
 _SHARE = 0.5  # of what is free: the rest is for others, cuDNN's workspaces, holes in the arena
 
@@ -39,9 +38,9 @@ def batch_that_fits(
     """Samples at once, at least 1, that memory lets a device take; at most the usual batch.
 
     `sample` is `activation_bytes`, `weights` is `weight_bytes`; these are on the device already.
-    `limit` is what all may take together. Where neither the bytes of a sample nor what is
-    free is known, 16, the batch that small devices take as well. A power of two on accelerators,
-    so that its half is one too.
+    `limit` is what all may take together. 16, the batch that small devices take as well, where
+    the bytes of a sample are not known, or neither a limit nor what is free. A power of two on
+    accelerators, so that its half is one too.
     """
     free = free_memory(device)
     room = [] if free is None else [free * _SHARE]
@@ -54,11 +53,12 @@ def batch_that_fits(
 
 
 def activation_bytes(model: Model, taps: Iterable[Tap], shapes: Mapping[str, Shape]) -> int | None:
-    """Bytes that one sample takes, instrumented: an upper bound, or None where shapes are unknown.
+    """Bytes that one sample takes, instrumented: an estimate from above, or None where the shape of
+    a tapped tensor is unknown.
 
-    `shapes` are those of the inputs with one sample. Counted is every value of the graph, as though
-    none were let go, and what the largest chain holds beside it. ONNX Runtime does let them go: of
-    nine networks, on the CPU, all needed less, from 4 parts in 5 to 1 in 15.
+    `shapes` are those of the inputs with one sample. Counted is every value whose shape is known,
+    as though none were let go, and what the largest chain holds beside it. ONNX Runtime does let
+    them go: of nine networks, on the CPU, all needed less, from 4 parts in 5 to 1 in 15.
     """
     found = model.inferred_with(shapes)
     sides = [found.get(name) for node in model.graph.node for name in node.output if name]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from pathlib import Path
@@ -12,8 +13,7 @@ from .errors import UsageError
 
 __all__ = ["amount", "free_memory", "parse_amount"]
 
-_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
-_AMOUNT = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\s*([kmgt]?)(i?)b?", re.IGNORECASE)
+_AMOUNT = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\s*(?:([kmgt])(i?))?b?", re.IGNORECASE)
 
 _GROUP = Path("/sys/fs/cgroup")  # of a container, as it sees itself
 
@@ -21,14 +21,13 @@ _GROUP = Path("/sys/fs/cgroup")  # of a container, as it sees itself
 def parse_amount(text: str) -> int:
     """Bytes of "2GB", "512MiB", "1.5g" or "1000000". Raises UsageError for anything else."""
     match = _AMOUNT.fullmatch(text.strip())
-    number = 0.0
+    size = 0.0
     if match is not None:
-        unit = match[2].lower()
-        power = "_kmgt".index(unit) if unit else 0
-        number = float(match[1]) * (1024**power if match[3] else _UNITS[unit])
-    if number < 1 or (match is not None and match[3] and not match[2]):
+        number, unit, binary = match.groups(default="")
+        size = float(number) * (1024 if binary else 1000) ** " kmgt".index(unit.lower() or " ")
+    if not 1 <= size < math.inf:
         raise UsageError(f"an amount of memory was wanted, as in 2GB or 512MiB; {text!r} is none")
-    return int(number)
+    return int(size)
 
 
 def amount(size: int) -> str:

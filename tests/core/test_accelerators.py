@@ -13,7 +13,7 @@ from sparsight import analysis, correlation_graph, devices
 from sparsight.analysis import Settings, measure
 from sparsight.cli import main
 from sparsight.devices import CPU, Device
-from sparsight.errors import OutOfMemoryError
+from sparsight.errors import OutOfMemoryError, UsageError
 from sparsight.runtime import Session
 
 node = graphs.node
@@ -86,15 +86,17 @@ def test_where_probes_cannot_be_told_apart_nothing_is_filled_up(cuda, fed):
 
 def test_correlations_are_made_there(cuda, monkeypatch):
     made = []
-    monkeypatch.setattr(
-        correlation_graph.DeviceSummariser,
-        "__call__",
-        lambda *blocks: made.append(blocks) or exec("raise KeyError"),
-    )
-    with pytest.raises(KeyError):
-        sparsight.analyze(network(), PROBES, device="cuda")
-    assert len(made) == 1
+    call = correlation_graph.DeviceSummariser.__call__
+
+    def counting(summariser, *blocks):
+        made.append(blocks)
+        return call(summariser, *blocks)
+
+    monkeypatch.setattr(correlation_graph.DeviceSummariser, "__call__", counting)
     sparsight.analyze(network(), PROBES, device="cpu")
+    assert not made
+    layers = sparsight.analyze(network(), PROBES, device="cuda")
+    assert len(made) == len(layers)
 
 
 def test_a_device_that_multiplies_no_doubles_says_so(monkeypatch):
@@ -158,6 +160,34 @@ def test_little_free_memory_limits_the_batch(fed, monkeypatch):
     fed.clear()
     measure(network(), PROBES, Settings(device="cpu", batch_size=7), notice=said.append)
     assert max(fed) == 7  # what is asked for is done
+
+
+def test_a_limit_that_the_provider_does_not_keep_limits_the_batch(fed, monkeypatch):
+    monkeypatch.setitem(devices.DEVICES, "coreml", CPU)
+    monkeypatch.setattr("sparsight.footprint.free_memory", lambda device: None)
+    limit, said = 2 * WEIGHTS + 3 * SAMPLE, []
+    settings = Settings(device="coreml", memory_limit=limit, statistics="entropy", batch_size=8)
+    measure(network(), PROBES, settings, notice=said.append)
+    assert max(fed) == 2
+    assert said == ["memory allows coreml 2 samples at once, not 8"]
+
+
+@pytest.mark.parametrize(("given", "fed_first"), [(None, 16), (20, 20)])
+def test_a_limit_is_of_no_use_where_shapes_are_unknown(fed, given, fed_first):
+    nodes = [node("NonZero", "x", "where"), node("Cast", "where", "found", to=1)]
+    nodes += [node("Transpose", "found", "rows", perm=[1, 0]), node("MatMul", "rows w", "y")]
+    content = graphs.model(nodes, {"x": ["n", 2]}, ["y"], {"w": graphs.random((2, 5))})
+    settings = Settings(["y"], device="cpu", memory_limit=1000, batch_size=given)
+    said = []
+    measure(content, np.ones((40, 2), np.float32), settings, notice=said.append)
+    assert max(fed) == fed_first
+    (notice,) = said
+    assert notice.endswith(f"{fed_first} at once, whatever the memory limit")
+
+
+def test_limits_that_make_no_sense():
+    with pytest.raises(UsageError, match="0 bytes"):
+        Settings(memory_limit=0)
 
 
 def test_a_fixed_batch_stays(fed):
