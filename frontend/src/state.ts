@@ -69,6 +69,11 @@ export class State {
 
   readonly index: ReadonlySignal<Loaded<Index>>;
 
+  // What the page chose for the reader: it stays, so that nothing jumps while a run goes on.
+  private firstRuns: readonly string[] = [];
+  private firstMaps: readonly string[] = [];
+  private firstLayer: string | null = null;
+
   constructor(private readonly provider: Provider) {
     this.index = this.resources.get("index", (signal) => provider.index(signal));
   }
@@ -78,14 +83,22 @@ export class State {
     () => this.index.value.value?.runs ?? [],
   );
 
-  /** The chosen runs, in the index's order. */
+  /** The chosen runs, in the index's order. While nobody chose, a run that was shown stays. */
   readonly chosen: ReadonlySignal<readonly RunEntry[]> = computed(() => {
     const wanted = this.fields.runs.cell.value;
     const entries = this.entries.value;
-    return wanted
-      ? entries.filter(({ run }) => wanted.includes(run))
-      : firstRuns(entries, FIRST_RUNS);
+    if (wanted) return entries.filter(({ run }) => wanted.includes(run));
+    const first = firstRuns(entries, FIRST_RUNS, this.firstRuns);
+    if (this.index.value.value?.loading === false) this.firstRuns = first.map(({ run }) => run);
+    return first;
   });
+
+  /** Whether all there is of the chosen runs' tables has arrived. */
+  private readonly complete = computed(
+    () =>
+      this.index.value.value?.loading === false &&
+      !this.chosen.value.some(({ run }) => this.isLoading(run)),
+  );
 
   /** The tables of the chosen runs that have arrived. */
   readonly tables: ReadonlySignal<readonly LayerTable[]> = computed(() =>
@@ -121,13 +134,16 @@ export class State {
   /** Names of the layers of all chosen runs, in graph order. */
   readonly layers = computed(() => layerNames(this.tables.value));
 
-  /** The chosen layer; the one that moved farthest while nobody chose. */
+  /** The chosen layer; the one that had moved farthest when it was first shown while nobody chose. */
   readonly layer: ReadonlySignal<string | null> = computed(() => {
     const layers = this.layers.value;
-    const wanted = this.fields.layer.cell.value;
-    if (wanted !== null && layers.includes(wanted)) return wanted;
+    for (const known of [this.fields.layer.cell.value, this.firstLayer]) {
+      if (known !== null && layers.includes(known)) return known;
+    }
     const movements = layers.map((name) => this.largestMove(name));
-    return layers[farthest(movements, 1, 0)[0] ?? 0] ?? null;
+    const first = layers[farthest(movements, 1, 0)[0] ?? 0] ?? null;
+    if (this.complete.value) this.firstLayer = first;
+    return first;
   });
 
   readonly probe: ReadonlySignal<Probe> = computed(() => {
@@ -143,15 +159,19 @@ export class State {
     return known.find((probes) => probes?.indices.length) ?? known[0] ?? null;
   });
 
-  /** The one or two runs whose maps are shown; those that tell most while nobody chose. */
+  /** The one or two runs whose maps are shown; those that told most at first while nobody chose. */
   readonly mapRuns: ReadonlySignal<readonly string[]> = computed(() => {
     const chosen = this.chosen.value.map(({ run }) => run);
     const wanted = (this.fields.maps.cell.value ?? []).filter((run) => chosen.includes(run));
     if (wanted.length) return wanted.slice(0, 2);
-    const compared = chosen.slice(0, COMPARED).map((run) => this.table(run).value);
-    if (compared.some(({ status, value }) => status === "loading" && !value)) return [];
-    const tables = compared.flatMap(({ value }) => (value ? [value] : []));
-    return tellingPair(tables, this.chosen.value);
+    const stay = this.firstMaps.filter((run) => chosen.includes(run));
+    if (stay.length && stay.length === Math.min(2, chosen.length)) return this.firstMaps;
+    const compared = chosen.slice(0, COMPARED);
+    if (compared.some((run) => this.isLoading(run))) return [];
+    const tables = compared.flatMap((run) => this.table(run).value.value ?? []);
+    const pair = tellingPair(tables, this.chosen.value);
+    if (this.complete.value) this.firstMaps = pair;
+    return pair;
   });
 
   /** How maps are shown; a difference needs two runs. */
@@ -293,6 +313,12 @@ export class State {
     } catch (error) {
       this.lost.value = error instanceof Error ? error.message : String(error);
     }
+  }
+
+  /** Whether a run's table is on its way for the first time. */
+  private isLoading(run: string): boolean {
+    const { status, value } = this.table(run).value;
+    return status === "loading" && value === null;
   }
 
   private largestMove(layer: string): number {

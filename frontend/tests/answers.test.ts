@@ -138,6 +138,23 @@ describe("the HTTP provider", () => {
     server.restore();
   });
 
+  it("asks again where the run resumed between two pages", async () => {
+    let resumed = false;
+    const server = served((url) => {
+      const second = url.searchParams.get("from") === "1";
+      resumed ||= second;
+      const parts = [steps(second ? 1 : 0), edge("lo", 0), edge("hi", 1)];
+      const past = resumed ? "new 0" : "old 0";
+      const marks = second ? { since: past, until: "0-1" } : { since: "", until: past };
+      const header = { layer: "conv1", channels: 8, pooled_from: null, ...marks };
+      const code = codes([1, 1, 1], resumed ? 9 : 1);
+      return { body: body({ ...header, truncated_at: second ? null : 1 }, [...parts, code]) };
+    });
+    expect([...(await server.provider.maps("a", "conv1", "mean", never)).codes]).toEqual([9, 9]);
+    expect(server.asked).toHaveLength(4);
+    server.restore();
+  });
+
   it("passes the server's sentence on, and has one of its own for a proxy's page", async () => {
     const server = served((url) =>
       url.pathname.endsWith("probes")

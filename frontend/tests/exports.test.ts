@@ -188,11 +188,13 @@ describe("answers with records", async () => {
     const known = part(0, 40);
     expect(continued(known, [part(40, 50), part(50, 61)])).toEqual(table);
     expect(continued(known, [part(40, 40)])).toBe(known);
+    expect(continued(known, [part(40, 40, ["damaged"])])?.warnings).toEqual(["damaged"]);
   });
 
   it("do not go on where the run resumed or its layers changed", () => {
     const known = part(0, 40);
     expect(continued(known, [{ ...part(40, 61), since: "another past" }])).toBeNull();
+    expect(continued(known, [part(40, 50), { ...part(50, 61), since: "another" }])).toBeNull();
     expect(continued(known, [{ ...part(40, 61), layers: [] }])).toBeNull();
     expect(continued(known, [])).toBeNull();
   });

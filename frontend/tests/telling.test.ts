@@ -25,6 +25,15 @@ describe("the runs to begin with", () => {
     expect(firstRuns(runs, 9)).toEqual(runs);
     expect(firstRuns([], 4)).toEqual([]);
   });
+
+  it("stay, whatever becomes of them, and are filled up where one is gone", () => {
+    const begun = runs.map((entry) => ({ ...entry, onset: null }));
+    const shown = names(firstRuns(begun, 4));
+    const turned = begun.map((entry) => ({ ...entry, onset: entry.run === "sr3" ? 7 : null }));
+    expect(names(firstRuns(turned, 4))).not.toEqual(shown);
+    expect(names(firstRuns(turned, 4, shown))).toEqual(shown);
+    expect(names(firstRuns(turned.slice(1), 4, shown))).toEqual([...shown.slice(1), "sr3"]);
+  });
 });
 
 describe("the maps that tell most", () => {

@@ -228,6 +228,10 @@ def test_says_so_when_tensorboard_stops(tmp_path: Path, browser: BrowserContext)
 
 def test_runs_with_other_probes_are_called_out(odd_board: Board, browser: BrowserContext) -> None:
     with opened(browser, odd_board, runs=only("other probes", "whole")) as tab:
-        expect(tab.frame.get_by_text("measured on different probe sets")).to_be_visible()
+        called_out = tab.frame.get_by_text("measured on different probe sets")
+        expect(called_out).to_be_visible()
+        maps = tab.frame.locator("#maps")
+        maps.get_by_label("Show", exact=True).select_option("difference")
+        expect(maps.get_by_text("measured on different probe sets")).to_be_visible()
         tab.frame.get_by_role("group", name="Runs").get_by_role("checkbox").first.click()
-        expect(tab.frame.get_by_text("measured on different probe sets")).to_have_count(0)
+        expect(called_out).to_have_count(0)

@@ -1,6 +1,6 @@
 import type { LayerMaps, Probe } from "../data/maps";
 import type { Recorded } from "../data/join";
-import { continued, join } from "../data/join";
+import { consecutive, continued, join } from "../data/join";
 import type { Correlations, Index, Losses, LossTags, Probes, RunEntry } from "../data/runs";
 import type { Column, LayerTable } from "../data/table";
 import type { Answer } from "./binary";
@@ -155,7 +155,11 @@ async function records<T extends Recorded>(
     const whole = continued(known, newer.map(read));
     if (whole) return whole;
   }
-  return join((await pages(get, route, parameters, null, signal)).map(read));
+  const whole = async (): Promise<T[]> =>
+    (await pages(get, route, parameters, null, signal)).map(read);
+  const answers = await whole();
+  // Once more where the run resumed between two pages of it.
+  return join(consecutive(answers) ? answers : await whole());
 }
 
 /** The answer from a step on, in pieces where the server cut it at a step. */

@@ -35,11 +35,18 @@ export function join<T extends Recorded>(answers: readonly T[]): T {
  * do not go on from it, as the run resumed at an earlier step or its layers changed.
  */
 export function continued<T extends Recorded>(known: T, answers: readonly T[]): T | null {
-  const [first] = answers;
-  if (first?.since !== known.until) return null;
+  if (!answers.length || !consecutive([known, ...answers])) return null;
   if (answers.some((answer) => description(answer) !== description(known))) return null;
-  const nothingNew = answers.every(({ steps }) => !steps.length);
+  const nothingNew = answers.every(
+    ({ steps, warnings }) =>
+      !steps.length && warnings.every((warning) => known.warnings.includes(warning)),
+  );
   return nothingNew ? known : join([known, ...answers]);
+}
+
+/** Whether each goes on where the one before it ended: the run did not change between them. */
+export function consecutive(answers: readonly Recorded[]): boolean {
+  return answers.slice(1).every(({ since }, at) => since === answers[at]?.until);
 }
 
 type NumberArray = Float32Array | Float64Array | Int32Array | Uint8Array;

@@ -5,8 +5,21 @@ import type { LayerTable } from "./table";
 
 const NOTICEABLE = 0.1; // of ln D: what falls less may be the swing between epochs
 
-/** The runs to begin with, in the index's order: such as overfit and such as do not, half and half. */
-export function firstRuns(entries: readonly RunEntry[], count: number): readonly RunEntry[] {
+/**
+ * The runs to begin with, in the index's order: such as overfit and such as do not, half and half.
+ * Those that were `shown` before are among them, whatever became of them since.
+ */
+export function firstRuns(
+  entries: readonly RunEntry[],
+  count: number,
+  shown: readonly string[] = [],
+): readonly RunEntry[] {
+  const kept = entries.filter(({ run }) => shown.includes(run));
+  if (kept.length) {
+    const others = entries.filter((entry) => !kept.includes(entry));
+    const more = firstRuns(others, count - kept.length);
+    return entries.filter((entry) => kept.includes(entry) || more.includes(entry));
+  }
   const overfitting = entries.filter(({ onset }) => onset !== null);
   const others = entries.filter(({ onset }) => onset === null);
   const half = Math.floor(count / 2);

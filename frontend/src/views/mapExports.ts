@@ -95,6 +95,7 @@ export async function mapsCsv(state: State): Promise<string> {
     const { maps } = shown;
     const [, width] = sides(maps.shape);
     const step = stepNear(shown, state.cursor.peek());
+    if (step < 0) continue; // no epoch in common
     const compared = shownAt(shown, step);
     relativeAt(maps, step).forEach((share, at) => {
       const place = [maps.steps[step] ?? NaN, Math.floor(at / width), at % width];

@@ -2,6 +2,7 @@ import { useMemo } from "preact/hooks";
 import type { Loaded } from "../api/resources";
 import type { LayerMaps, ShownMaps } from "../data/maps";
 import { sameShape, shownAt } from "../data/maps";
+import { probesDiffer } from "../data/runs";
 import { RELATIVE_ENTROPY, extent } from "../data/statistics";
 import type { LayerInfo } from "../data/table";
 import { layerIndex } from "../data/table";
@@ -46,6 +47,9 @@ function loadedMaps(
   if (reference && !sameShape(maps, reference)) {
     return { shown: null, remarks: ["maps of another shape in the other run"] };
   }
+  const compared = state.chosen.value.filter((entry) => entry.run === run || entry.run === less);
+  const differ = less === null ? null : probesDiffer(compared);
+  if (differ) remarks.push(differ);
   return { shown: { maps, mode: state.mapMode.value, reference }, remarks };
 }
 
