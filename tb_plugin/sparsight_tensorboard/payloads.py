@@ -116,7 +116,7 @@ def layers(run: str, tables: Tables, first: int | None, last: int | None) -> byt
     end = max(min(stop, start + fits), start)
     header["truncated_at"] = tables.steps[end] if end < stop else None
     events = [*zip(tables.steps, tables.wall_times, strict=True)]
-    header |= _place(events, tables.steps[start:end], first)
+    header |= _place(events, tables.steps[start:end], first, header["truncated_at"])
     arrays: Arrays = {
         "steps": np.array(tables.steps[start:end], np.int32),
         "wall_times": np.array(tables.wall_times[start:end], np.float64),
@@ -146,7 +146,7 @@ def maps(
         "pooled_from": found.pooled_from,
         "left_out": found.left_out,
         "truncated_at": found.truncated_at,
-        **_place(series.events, found.steps, first),
+        **_place(series.events, found.steps, first, found.truncated_at),
         "warnings": _bounded(found.warnings),
     }
     ranges = np.array(found.ranges, np.float32).reshape(-1, 2)
@@ -169,20 +169,26 @@ def correlation(
         "run": run,
         "layer": layer,
         "truncated_at": found.truncated_at,
-        **_place(series.events, found.steps, first),
+        **_place(series.events, found.steps, first, found.truncated_at),
         "warnings": _bounded(found.warnings),
     }
     return frame(header, {"steps": np.array(found.steps, np.int32), "counts": found.counts})
 
 
-def _place(events: Sequence[Event], steps: Sequence[int], first: int | None) -> Json:
+def _place(
+    events: Sequence[Event], steps: Sequence[int], first: int | None, truncated_at: int | None
+) -> Json:
     """Which records lie before an answer with these steps, and which up to its end.
+
+    An answer that was cut ends before the first step that did not fit, damaged records and all.
 
     Another answer goes on from this one where its `since` is this one's `until`: nothing that this
     one holds was dropped, and nothing was put between.
     """
     start = 0 if first is None else sum(step < first for step, _ in events)
     end = sum(step <= steps[-1] for step, _ in events) if steps else start
+    if truncated_at is not None:
+        end = sum(step < truncated_at for step, _ in events)
     return {"since": _digest(events[:start]), "until": _digest(events[:end])}
 
 

@@ -150,3 +150,18 @@ def test_an_answer_tells_whether_it_goes_on_from_an_earlier_one() -> None:
     assert marks(resumed, 4)[0] != until
     late = histograms((-2, 5.0), *past, (4, 20.0))
     assert marks(late, 4)[0] != until
+
+
+def test_an_answer_that_was_cut_ends_where_the_next_one_begins() -> None:
+    def cut(*damaged: int) -> tuple[layer_series.LayerSeries, str, int]:
+        contents = [np.arange(3 if step in damaged else 201) for step in range(20_000)]
+        records = [Record(step, step, content) for step, content in enumerate(contents)]
+        tag = Tag("sparsity/correlation/x", schema.encode_metadata(layer="fc"), records)
+        series = layer_series.of_layer([tag], ())
+        header, _ = decode_frame(payloads.correlation("r", "fc", series, None, None))
+        return series, header["until"], header["truncated_at"]
+
+    _, _, first = cut()
+    series, until, next_one = cut(first)
+    assert next_one == first + 1
+    assert marks(series, next_one)[0] == until
