@@ -528,6 +528,14 @@ def test_more_runs_than_line_styles(tmp_path: Path) -> None:
     assert {"correlations-1", "correlations-4"} <= set(figures)
 
 
+def test_runs_with_other_probes_are_called_out(tmp_path: Path) -> None:
+    for number in (2, 3):
+        write_run(tmp_path / f"run{number}", Plan(LAYERS[:1], 1, probes=number, shown=1))
+    for views in (("overview",), ("maps",)):
+        with pytest.warns(UserWarning, match="'run2' and 'run3' .* on different probe sets"):
+            assert drawn(tmp_path, views=views)
+
+
 def test_matplotlib_is_as_it_was(logdir: Path) -> None:
     import matplotlib
 

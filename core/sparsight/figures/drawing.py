@@ -87,11 +87,12 @@ def draw(logdir: Path, wanted: Wanted) -> Named:
 
 def _unneeded(wanted: Wanted) -> tuple[Kind, ...]:
     """What need not be read: the maps of a large run hold gigabytes."""
-    needed: dict[Kind, View] = {"maps": "maps", "probes": "maps", "correlation": "correlations"}
+    needed: dict[Kind, View] = {"maps": "maps", "correlation": "correlations"}
     return tuple(kind for kind, view in needed.items() if view not in wanted.views)
 
 
 def _check(runs: Sequence[NamedRun], statistics: Sequence[Statistic], wanted: Wanted) -> None:
+    _check_probe_sets(runs)
     if wanted.spread and "curves" in wanted.views:
         for statistic in statistics:
             check_spread(statistic)
@@ -105,6 +106,18 @@ def _check(runs: Sequence[NamedRun], statistics: Sequence[Statistic], wanted: Wa
         check_maps(runs, "mean" if wanted.probe is None else wanted.probe, wanted.epochs)
     if wanted.difference is not None:
         _reference(runs, wanted.difference)
+
+
+def _check_probe_sets(runs: Sequence[NamedRun]) -> None:
+    digests = {run.name: run.run.probes.digest for run in runs if run.run.probes}
+    first, *others = digests or [""]
+    other = next((name for name in others if digests[name] != digests[first]), None)
+    if other is not None:
+        warnings.warn(
+            f"runs {first!r} and {other!r} were measured on different probe sets: their entropies "
+            "are not comparable number by number",
+            stacklevel=2,
+        )
 
 
 def _overviews(
