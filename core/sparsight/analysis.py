@@ -20,11 +20,12 @@ from .evaluation import Evaluation
 from .footprint import activation_bytes, batch_that_fits, usual_batch, weight_bytes
 from .instrument import Instrumented, instrument
 from .measurement import BatchStatistics, LayerAccumulator
-from .model import Model, open_model, sides
+from .model import Model, open_model
 from .probes import InputSpec, ProbeSet, load_probes, match_probes, shown_positions
 from .results import Measurements
 from .schema import COLUMNS, LayerInfo
 from .session import Batch, TapSession
+from .shape_inference import sides
 from .taps import Tap, Taps, filters, find_taps, select_taps
 
 __all__ = ["Probes", "Settings", "analyze", "input_specs", "match_model", "measurable", "measure"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -18,14 +19,13 @@ from onnx import numpy_helper
 from .constants import DERIVED, FROM_SHAPE, attribute, constant_node, dense
 from .errors import ModelError
 from .names import unique
+from .shape_inference import SMALL, Sides, elements, infer_shapes
 from .weights import ELSEWHERE, moved_out
 
-__all__ = ["Model", "Shape", "attribute", "open_model", "sides", "subgraphs"]
+__all__ = ["Model", "Shape", "attribute", "open_model", "subgraphs"]
 
 _MAX_CHAIN = 32  # operators between a constant and its use; a cycle is longer
 _PER_BYTE = 8  # no element type has more numbers in a byte
-_LONG = 2**24  # numbers
-_SMALL = 256  # elements: what may be a shape that other shapes depend on
 
 Shape = tuple[int, ...]
 
@@ -142,42 +142,19 @@ class Model:
         return None
 
     @cached_property
-    def inferred(self) -> Mapping[str, tuple[int | str, ...]]:
-        """Shapes of values, as far as ONNX's shape inference finds them; a side that it cannot
-        tell is text. The weights are not read."""
+    def inferred(self) -> Mapping[str, Sides]:
+        """Shapes of values, as far as ONNX's shape inference finds them. The weights are not
+        read."""
         return self.inferred_with({})
 
-    def inferred_with(self, inputs: Mapping[str, Shape]) -> Mapping[str, tuple[int | str, ...]]:
+    def inferred_with(self, inputs: Mapping[str, Shape]) -> Mapping[str, Sides]:
         """`inferred`, for inputs of these shapes; what the model says of other values is ignored
         where any is given."""
-        light = _without_weights(self.proto)
-        for value in light.graph.input if inputs else ():
-            if value.name in inputs:
-                kind, shape = value.type.tensor_type.elem_type, inputs[value.name]
-                value.CopyFrom(onnx.helper.make_tensor_value_info(value.name, kind, shape))
-        if inputs:  # sides that are fixed to another number of samples would contradict
-            del light.graph.value_info[:]
-            for value in light.graph.output:
-                value.type.tensor_type.ClearField("shape")
-        try:
-            follow = not self._makes_lists()
-            made = onnx.shape_inference.infer_shapes(light, data_prop=follow)
-        except Exception:  # of many types, from C++: then nothing is known
-            return {}
-        values = [*made.graph.input, *made.graph.value_info, *made.graph.output]
-        return {v.name: sides(v) for v in values if v.type.tensor_type.HasField("shape")}
+        return infer_shapes(self.proto, inputs, self._small_constant)
 
-    def _makes_lists(self) -> bool:
-        """Whether an operator asks for a tensor so long that following its numbers, as if they were
-        a shape, would take all memory."""
-        makers = [n for n in self.graph.node if n.op_type in ("ConstantOfShape", "Expand", "Range")]
-        for name in {name for node in makers for name in node.input}:
-            shape = self.shape_of(name)
-            if shape is not None and np.prod(shape) <= _SMALL:
-                numbers = self.constant(name)
-                if numbers is not None and numbers.size and np.abs(numbers).max() > _LONG:
-                    return True
-        return False
+    def _small_constant(self, name: str) -> NDArray[Any] | None:
+        shape = self.shape_of(name)
+        return None if shape is None or math.prod(shape) > SMALL else self.constant(name)
 
     def _shape(self, name: str, depth: int) -> Shape | None:
         if name in self.initializers:
@@ -287,16 +264,6 @@ def _read(path: Path) -> bytes:
         raise ModelError(f"cannot read {path}: {error.strerror or error}") from None
 
 
-def sides(value: onnx.ValueInfoProto) -> tuple[int | str, ...]:
-    """The declared shape of a value; a side that may be anything is text."""
-    return tuple(
-        int(dim.dim_value)
-        if dim.WhichOneof("value") == "dim_value" and dim.dim_value > 0
-        else str(dim.dim_param) or "?"
-        for dim in value.type.tensor_type.shape.dim
-    )
-
-
 def subgraphs(node: onnx.NodeProto) -> list[onnx.GraphProto]:
     """The bodies of an If, Loop or Scan node."""
     return [
@@ -365,7 +332,7 @@ def _check(model: Model) -> None:
             continue
         if tensor.data_location == onnx.TensorProto.EXTERNAL:
             model.check_location(tensor)
-        elif _elements(tensor) > _PER_BYTE * tensor.ByteSize():
+        elif elements(tensor) > _PER_BYTE * tensor.ByteSize():
             raise ModelError(
                 f"{model.source} is damaged: tensor {tensor.name!r} is to have the shape "
                 f"{list(tensor.dims)}, and holds {tensor.ByteSize()} bytes"
@@ -405,42 +372,6 @@ def _is_sound(node: onnx.NodeProto) -> bool:
 
 def _is_named(value: onnx.ValueInfoProto | onnx.TensorProto) -> bool:
     return isinstance(value.name, str)
-
-
-def _without_weights(proto: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy for shape inference, in which large initializers are inputs."""
-    light = onnx.ModelProto(ir_version=max(proto.ir_version, 4), opset_import=proto.opset_import)
-    light.functions.extend(proto.functions)
-    graph = light.graph
-    graph.name = "shapes"
-    graph.node.extend(proto.graph.node)
-    graph.value_info.extend(proto.graph.value_info)
-    graph.output.extend(proto.graph.output)
-    for value in [*graph.value_info, *graph.output]:
-        _forget_length(value)
-    small = [t for t in proto.graph.initializer if _elements(t) <= _SMALL]
-    large = [t for t in proto.graph.initializer if _elements(t) > _SMALL]
-    graph.initializer.extend(small)
-    stored = {tensor.name for tensor in proto.graph.initializer}
-    graph.input.extend(value for value in proto.graph.input if value.name not in stored)
-    graph.input.extend(
-        onnx.helper.make_tensor_value_info(t.name, t.data_type, list(t.dims)) for t in large
-    )
-    for value in graph.input:
-        _forget_length(value)
-    return light
-
-
-def _forget_length(value: onnx.ValueInfoProto) -> None:
-    """A list too long for a shape is none. Shape inference would make a symbol for each of its
-    numbers, if there were 10^12."""
-    sides = value.type.tensor_type.shape.dim
-    if len(sides) == 1 and sides[0].dim_value > _SMALL:
-        sides[0].Clear()
-
-
-def _elements(tensor: onnx.TensorProto) -> float:
-    return float(np.prod(np.array(tensor.dims, np.float64)))
 
 
 def _reads(node: onnx.NodeProto) -> list[str]:

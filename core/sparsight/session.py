@@ -14,8 +14,9 @@ from .errors import ModelError, UsageError
 from .instrument import Instrumented
 from .layout import Layout, default_layout, exchanged, found_layout, is_clear
 from .measurement import BatchStatistics
-from .model import Model, sides
+from .model import Model
 from .runtime import Program, Session
+from .shape_inference import sides
 from .taps import Tap
 
 __all__ = ["Batch", "TapSession"]

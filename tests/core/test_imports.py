@@ -38,6 +38,7 @@ ORDER = {
     "names": {"onnx"},
     "constants": {"numpy", "onnx"},
     "weights": {"numpy", "onnx"},
+    "shape_inference": {"numpy", "onnx"},
     "model": {"numpy", "onnx", "google"},
     "operators": {"numpy", "onnx"},
     "linear_outputs": {"onnx"},
