@@ -8,7 +8,7 @@ from typing import Any
 
 from .errors import DeviceError
 
-__all__ = ["CPU", "DEVICES", "Device", "candidates", "providers"]
+__all__ = ["CPU", "DEVICES", "Device", "candidates", "device_of", "providers"]
 
 CPU = "CPUExecutionProvider"
 
@@ -97,6 +97,12 @@ def candidates(
             "`sparsight doctor` shows what loads"
         )
     return [_device(kind, int(number or 0), memory_limit)]
+
+
+def device_of(provider: str) -> Device:
+    """The device of a provider, called as the provider is where none of ours is."""
+    kinds = {name: kind for kind, name in DEVICES.items()}
+    return Device(kinds.get(provider, provider), provider)
 
 
 def providers(device: Device, available: Sequence[str]) -> list[tuple[str, dict[str, Any]]]:

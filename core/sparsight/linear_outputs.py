@@ -131,6 +131,7 @@ def _moved(
 
 
 def tapped_at(node: onnx.NodeProto, place: LinearOutput) -> str:
+    """What is measured, in words for people."""
     if activation(node):
         return "after the activation"
     return "linear output" if place.dequantised is None else "quantised output"
@@ -199,6 +200,7 @@ def _clips_at_zero(model: Model, node: onnx.NodeProto) -> bool:
 
 
 def batch_norm_folded(model: Model, node: onnx.NodeProto, tensor: str) -> bool | None:
+    """Whether the exporter folded batch normalisation into the weights; None where nobody tells."""
     if any(n.op_type == "BatchNormalization" for n in model.consumers.get(tensor, ())):
         return False
     return True if any(_FOLDED in str(entry.value) for entry in node.metadata_props) else None

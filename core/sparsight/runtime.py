@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
-from .devices import CPU, DEVICES, Device, candidates, providers
+from .devices import CPU, Device, candidates, device_of, providers
 from .errors import DeviceError, MissingExtraError, ModelError, OutOfMemoryError
 
 __all__ = ["Program", "Session", "provider_report"]
@@ -137,8 +137,8 @@ class Session:
         return list(binding.copy_outputs_to_cpu())
 
     def _run_reinterpreted(self, names: Sequence[str], feeds: Arrays) -> list[NDArray[Any]]:
-        """For types that numpy has not got of its own, as bfloat16, and ONNX Runtime then refuses:
-        their bytes are told to be of that type."""
+        """For types that numpy does not have, as bfloat16: ONNX Runtime refuses arrays of them, and
+        takes their bytes if it is told the type."""
         values = {}
         for name, array in feeds.items():
             kind = helper.np_dtype_to_tensor_dtype(array.dtype)
@@ -223,9 +223,8 @@ def provider_report() -> tuple[str, dict[str, str | None]]:
     Runs a one-node model on each. Raises MissingExtraError where there is no ONNX Runtime.
     """
     runtime = _runtime()
-    kinds = {provider: kind for kind, provider in DEVICES.items()}
-    found = [(kinds.get(name, name), name) for name in runtime.get_available_providers()]
-    return runtime.__version__, {name: _trial(Device(kind, name)) for kind, name in found}
+    found = runtime.get_available_providers()
+    return runtime.__version__, {name: _trial(device_of(name)) for name in found}
 
 
 def _trial(device: Device) -> str | None:

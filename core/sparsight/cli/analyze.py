@@ -34,10 +34,11 @@ def analyze(
         str, typer.Option(help="auto, cpu, cuda, cuda:1, tensorrt, directml or coreml.")
     ] = "auto",
     batch_size: Annotated[
-        str, typer.Option(help="Samples measured at once, or auto: what memory allows.")
+        str, typer.Option(help="Samples at once; auto takes what memory allows, 64 at most.")
     ] = "auto",
     memory_limit: Annotated[
-        str | None, typer.Option(help="Memory for weights and activations, as in 2GB or 512MiB.")
+        str | None,
+        typer.Option(help="Most memory for weights and activations, as in 2GB or 512MiB."),
     ] = None,
     step_pattern: Annotated[
         str | None,
@@ -48,14 +49,16 @@ def analyze(
     ] = False,
     max_probes: Annotated[
         int | None,
-        typer.Option(min=1, help="Choose so many samples by chance.", rich_help_panel=_PROBES),
+        typer.Option(
+            min=1, help="Measure so many samples, chosen at random.", rich_help_panel=_PROBES
+        ),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of that choice.", rich_help_panel=_PROBES)] = 0,
+    seed: Annotated[int, typer.Option(help="Of the random choice.", rich_help_panel=_PROBES)] = 0,
     shown_probes: Annotated[
         int,
         typer.Option(
             min=0,
-            help="Samples, spread over the set, with entropy maps.",
+            help="Samples, spread over the set, whose entropy maps are kept.",
             rich_help_panel=_PROBES,
         ),
     ] = 8,
@@ -74,7 +77,9 @@ def analyze(
     ] = None,
     output: Annotated[
         str,
-        typer.Option(help="Output with the classes; the first.", rich_help_panel=_PROBES),
+        typer.Option(
+            help="Output with a score a class; the first unless given.", rich_help_panel=_PROBES
+        ),
     ] = "",
     layers: Annotated[
         list[str] | None,
@@ -99,21 +104,34 @@ def analyze(
     ] = "own",
     size: Annotated[
         str | None,
-        typer.Option(help="Height and width: 64x64.", rich_help_panel=_PICTURES),
+        typer.Option(
+            help="Height and width, as in 64x64; the model's unless given.",
+            rich_help_panel=_PICTURES,
+        ),
     ] = None,
     scale: Annotated[
         float | None,
-        typer.Option(help="Factor of grey levels, 1/255.", rich_help_panel=_PICTURES),
+        typer.Option(
+            help="Factor of pixel values; 1/255 for inputs of floats unless given.",
+            rich_help_panel=_PICTURES,
+        ),
     ] = None,
     mean: Annotated[
-        str, typer.Option(help="Subtracted: .485,.456,.406", rich_help_panel=_PICTURES)
+        str,
+        typer.Option(
+            help="Subtracted after that, a number a channel: .485,.456,.406",
+            rich_help_panel=_PICTURES,
+        ),
     ] = "",
     std: Annotated[
-        str, typer.Option(help="Divided by: .229,.224,.225", rich_help_panel=_PICTURES)
+        str,
+        typer.Option(
+            help="Divided by last, a number a channel: .229,.224,.225", rich_help_panel=_PICTURES
+        ),
     ] = "",
     layout: Annotated[
         Literal["auto", "nchw", "nhwc"],
-        typer.Option(help="Where the channels are.", rich_help_panel=_PICTURES),
+        typer.Option(help="Where the channels are: first or last.", rich_help_panel=_PICTURES),
     ] = "auto",
 ) -> None:
     """Measure checkpoints layer by layer, and record them for TensorBoard's Sparsity tab.

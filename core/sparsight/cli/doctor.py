@@ -75,11 +75,10 @@ def _providers() -> Iterator[tuple[bool, str]]:
 
 def _free(provider: str) -> str:
     """How much memory is free there, to end a line; nothing where nobody tells."""
-    from ..devices import DEVICES, Device
+    from ..devices import device_of
     from ..memory import amount, free_memory
 
-    kind = next((kind for kind, name in DEVICES.items() if name == provider), provider)
-    free = free_memory(Device(kind, provider))
+    free = free_memory(device_of(provider))
     return "" if free is None else f"; {amount(free)} of memory are free"
 
 
