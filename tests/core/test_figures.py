@@ -252,6 +252,21 @@ def test_maps_are_compared_with_the_start_and_with_another_run(logdir: Path) -> 
     assert "maps-probe1-a-sr2-difference" not in figures
 
 
+def test_maps_of_networks_of_other_widths_are_compared_relative_to_their_own(
+    tmp_path: Path,
+) -> None:
+    for name, channels in (("narrow", 8), ("wide", 64)):
+        plan = Plan((layer("conv", channels, 6, 6),), 3, probes=2, shown=2)
+        write_run(tmp_path / name, plan)
+    figures = drawn(tmp_path, views=("maps",), probe=1, epochs=(2,), difference="wide")
+    (image,) = figures["maps-probe1-narrow-difference"].axes[1].images
+    relative = [
+        read_run(tmp_path / name).maps["conv"][2].values()[1] / np.log(channels)
+        for name, channels in (("narrow", 8), ("wide", 64))
+    ]
+    np.testing.assert_allclose(image.get_array(), relative[0] - relative[1], atol=1e-6)
+
+
 # -- correlations ---------------------------------------------------------------------------------
 
 

@@ -131,14 +131,14 @@ def _rows(
 ) -> list[_Row]:
     infos = {layer.name: layer for layer in run.layers}
     return [
-        _Row(infos[name], [_compared(run, infos[name], epoch, probe, base) for epoch in epochs])
+        _Row(infos[name], [_compared(run, name, epoch, probe, base) for epoch in epochs])
         for name in names
         if name in run.run.maps
     ]
 
 
 def _compared(
-    run: NamedRun, layer: LayerInfo, epoch: int, probe: Probe, base: Base
+    run: NamedRun, layer: str, epoch: int, probe: Probe, base: Base
 ) -> NDArray[np.float64] | None:
     """A map less what it is compared with; None where one of the two was not recorded, or they
     are of different shapes."""
@@ -146,19 +146,23 @@ def _compared(
     if base is None or values is None:
         return values
     if base == "start":
-        less = _map(run, layer, min(run.run.maps[layer.name]), probe)
+        less = _map(run, layer, min(run.run.maps[layer]), probe)
     else:
         less = _map(base, layer, epoch, probe)
     return values - less if less is not None and less.shape == values.shape else None
 
 
-def _map(run: NamedRun, layer: LayerInfo, epoch: int, probe: Probe) -> NDArray[np.float64] | None:
-    encoded = run.run.maps.get(layer.name, {}).get(epoch)
-    if encoded is None or (probe != "mean" and probe not in encoded.probe_ids):
+def _map(run: NamedRun, layer: str, epoch: int, probe: Probe) -> NDArray[np.float64] | None:
+    """In H / ln D, by the run's own D: networks that are compared may be of other widths."""
+    encoded = run.run.maps.get(layer, {}).get(epoch)
+    channels = {info.name: info.channels for info in run.layers}.get(layer)
+    if encoded is None or channels is None:
+        return None
+    if probe != "mean" and probe not in encoded.probe_ids:
         return None
     at = -1 if probe == "mean" else encoded.probe_ids.index(probe)
     entropy = encoded.values()[at].astype(np.float64)
-    values = relative_entropy(entropy, layer.channels).astype(np.float64)
+    values = relative_entropy(entropy, channels).astype(np.float64)
     return (
         values if values.ndim == 2 else values.reshape(-1, values.shape[-1] if values.ndim else 1)
     )
