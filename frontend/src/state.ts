@@ -164,8 +164,9 @@ export class State {
     const chosen = this.chosen.value.map(({ run }) => run);
     const wanted = (this.fields.maps.cell.value ?? []).filter((run) => chosen.includes(run));
     if (wanted.length) return wanted.slice(0, 2);
-    const stay = this.firstMaps.filter((run) => chosen.includes(run));
-    if (stay.length && stay.length === Math.min(2, chosen.length)) return this.firstMaps;
+    const first = this.firstMaps;
+    const stays = first.length === Math.min(2, chosen.length);
+    if (stays && first.every((run) => chosen.includes(run))) return first;
     const compared = chosen.slice(0, COMPARED);
     if (compared.some((run) => this.isLoading(run))) return [];
     const tables = compared.flatMap((run) => this.table(run).value.value ?? []);

@@ -64,6 +64,9 @@ describe("what the page chose for the reader", () => {
     await show(turned("vanilla"));
     state.toggleRun("vanilla");
     expect(state.mapRuns.value).toEqual(["drop", "sr1"]);
+    state.toggleRun("drop");
+    expect(state.mapRuns.value).toEqual(["sr1"]);
+    state.fields.runs.cell.value = null;
     state.fields.maps.cell.value = ["sr1"];
     state.fields.layer.cell.value = "conv2";
     expect(state.mapRuns.value).toEqual(["sr1"]);
