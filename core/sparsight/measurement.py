@@ -200,8 +200,10 @@ def _relu(batch: BatchStatistics) -> tuple[Floats | None, int | None]:
     at_most_zero = batch.relu_at_most_zero
     if at_most_zero is None:
         return batch.relu_maximum, batch.relu_zeros
-    everywhere = np.ones(at_most_zero.shape[:-1], np.bool_)
-    rows = at_most_zero[everywhere if batch.counted is None else batch.counted]
+    if batch.counted is None:
+        rows = at_most_zero.reshape(-1, at_most_zero.shape[-1])
+    else:
+        rows = at_most_zero[batch.counted]
     alive = len(rows) - rows.sum(axis=0, dtype=np.int64)
     return alive.astype(np.float64), int(rows.sum())
 

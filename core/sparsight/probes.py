@@ -198,10 +198,13 @@ def _sentence(spec: InputSpec, array: NDArray[Any], misfit: str) -> str:
 def shown_positions(shown: int | Sequence[int], count: int) -> tuple[int, ...]:
     """Which of `count` probes have their maps kept: so many, spread over the set, or those named.
 
-    Spread, since probe sets are often sorted by class. Raises UsageError for a negative number.
+    Spread, since probe sets are often sorted by class. Raises UsageError for a negative number,
+    ProbeError for a probe that is not there.
     """
-    if not isinstance(shown, int):
-        return tuple(sorted({int(position) for position in shown}))
+    if not isinstance(shown, int | np.integer):
+        positions = sorted({int(position) for position in shown})
+        _check_positions(positions, count)
+        return tuple(positions)
     if shown < 0:
         raise UsageError(f"{shown} probes were to be shown; 0 is the least")
     spread = np.linspace(0, count - 1, min(shown, count)).round()
@@ -219,11 +222,15 @@ def shown_probes(arrays: Sequence[NDArray[Any]], indices: Sequence[int]) -> Show
     if not arrays or not len(arrays[0]):
         raise ProbeError("the probe set is empty; at least one sample is needed")
     first = np.asarray(arrays[0])
-    if indices and not 0 <= min(indices) <= max(indices) < len(first):
-        wrong = next(index for index in indices if not 0 <= index < len(first))
-        raise ProbeError(f"probe {wrong} was to be shown; there are {len(first)}, from 0")
+    _check_positions(indices, len(first))
     kind, items = _items(first[list(indices)])
     return ShownProbes(probe_digest(arrays), len(first), tuple(indices), kind, items)
+
+
+def _check_positions(positions: Sequence[int], count: int) -> None:
+    wrong = next((position for position in positions if not 0 <= position < count), None)
+    if wrong is not None:
+        raise ProbeError(f"probe {wrong} was to be shown; there are {count}, from 0")
 
 
 def _items(samples: NDArray[Any]) -> tuple[Literal["image", "series", "none"], tuple[bytes, ...]]:

@@ -38,6 +38,14 @@ def test_shown_probes_are_spread_over_the_set(shown: int, count: int) -> None:
     assert not gaps.size or gaps.max() - gaps.min() <= 1
 
 
+def test_shown_probes_that_are_named() -> None:
+    assert shown_positions([4, 1, 4], 5) == (1, 4)
+    assert shown_positions(np.int64(2), 5) == (0, 4)
+    for wrong in (5, -1):
+        with pytest.raises(ProbeError, match=f"probe {wrong} was to be shown; there are 5, from 0"):
+            shown_positions([0, wrong], 5)
+
+
 # -- what is shown --------------------------------------------------------------------------------
 
 
