@@ -252,6 +252,21 @@ def test_maps_are_compared_with_the_start_and_with_another_run(logdir: Path) -> 
     assert "maps-probe1-a-sr2-difference" not in figures
 
 
+def test_differences_are_drawn_at_epochs_that_both_runs_have(logdir: Path) -> None:
+    figures = drawn(logdir, views=("maps",), difference="a/sr2")
+    labels = figures["maps-probe0-a-vanilla-difference"].axes[1].get_xticklabels()
+    assert (labels[0].get_text(), labels[-1].get_text()) == ("−1", "20")
+    assert figures["maps-probe0-a-vanilla"].axes[1].get_xticklabels()[-1].get_text() == str(EPOCHS)
+
+
+def test_runs_without_a_common_epoch_have_no_difference(tmp_path: Path) -> None:
+    for name, first, last in (("early", -1, 1), ("late", 2, 4)):
+        write_run(tmp_path / name, Plan(LAYERS[:1], last, probes=2, shown=1), first=first)
+    with pytest.warns(UserWarning, match="'early' has no maps of probe 0 at epochs of 'late'"):
+        figures = drawn(tmp_path, views=("maps",), difference="late")
+    assert set(figures) == {"maps-probe0-early", "maps-probe0-late"}
+
+
 def test_maps_of_networks_of_other_widths_are_compared_relative_to_their_own(
     tmp_path: Path,
 ) -> None:

@@ -202,7 +202,7 @@ def test_works_in_a_notebook(prefixed: Board, logdir: Path, browser: BrowserCont
     assert problems == []
 
 
-def test_a_resumed_run_is_one_line_and_says_what_was_dropped(
+def test_a_resumed_run_is_one_line(
     odd_board: Board, oddities: Path, browser: BrowserContext
 ) -> None:
     with opened(browser, odd_board, runs=only("resumed"), epoch="15", layer="fc1") as tab:

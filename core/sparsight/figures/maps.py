@@ -81,7 +81,7 @@ def draw_maps(
     """
     check_maps(runs, probe, epochs)
     columns = int((width - 1.5) / (0.52 if width >= 5 else 0.37))
-    chosen = {run.name: epochs or _chosen(run, columns) for run in runs}
+    chosen = {run.name: epochs or _chosen(run, columns, base) for run in runs}
     rows = {run.name: _rows(run, layers[run.name], probe, chosen[run.name], base) for run in runs}
     drawn = [m for found in rows.values() for row in found for m in row.maps if m is not None]
     scale = colours.diverging(drawn, limits) if base else colours.sequential(drawn, limits=limits)
@@ -112,9 +112,10 @@ def check_maps(runs: Sequence[NamedRun], probe: Probe, epochs: Sequence[int] | N
             raise UsageError(f"no maps of epoch {epoch} are recorded{near}")
 
 
-def _chosen(run: NamedRun, most: int) -> list[int]:
-    """As many epochs as have room: the first (-1), the last, the onset, and others between them."""
-    known = sorted({step for maps in run.run.maps.values() for step in maps})
+def _chosen(run: NamedRun, most: int, base: Base) -> list[int]:
+    """As many epochs as have room: the first (-1), the last, the onset, and others between them;
+    of those that another run which is subtracted has too."""
+    known = sorted(_epochs(run) & _epochs(base) if isinstance(base, NamedRun) else _epochs(run))
     if len(known) <= most:
         return known
     chosen = {known[round(at)] for at in np.linspace(0, len(known) - 1, most)}
@@ -124,6 +125,10 @@ def _chosen(run: NamedRun, most: int) -> list[int]:
         chosen -= {min(inner, key=lambda epoch: abs(epoch - onset))}
         chosen.add(onset)
     return sorted(chosen)
+
+
+def _epochs(run: NamedRun) -> set[int]:
+    return {step for maps in run.run.maps.values() for step in maps}
 
 
 def _rows(
