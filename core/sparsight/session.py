@@ -83,8 +83,8 @@ class TapSession:
 
         Of the results, those of the first `kept` probes are returned: the others filled up a batch
         of fixed size. `outputs` of the model are returned as they are. Raises ModelError where the
-        model fails, OutOfMemoryError where the batch is too large for the device; then the next
-        run starts with all memory free.
+        model fails, UsageError where one of `outputs` has no row a probe, OutOfMemoryError where
+        the batch is too large for the device; then the next run starts with all memory free.
         """
         names = [*self._names, *outputs]
         values = self._in_parts(names, feeds, count)
@@ -101,8 +101,8 @@ class TapSession:
 
     @property
     def tells_probes_apart(self) -> bool:
-        """Whether the results of a batch's last probes can be left out, as far as is known: so
-        where the first axis of each layer counts the probes."""
+        """Whether the first axis of each layer counts the probes, as far as is known: then the
+        results of a batch's last ones can be left out."""
         return all(layout == Layout() for layout in self._layouts.values())
 
     def _in_parts(self, names: Sequence[str], feeds: Arrays, count: int) -> Arrays:
@@ -174,13 +174,9 @@ class TapSession:
         highest = float(np.log(tap.channels))
 
         def maps(key: str) -> NDArray[Any] | None:
-            return layout.maps(part[key], shape, count)[:kept] if key in part else None
+            return layout.maps(part[key], shape, count)[:kept, ..., 0] if key in part else None
 
-        def numbers(key: str) -> NDArray[Any] | None:
-            found = maps(key)
-            return None if found is None else found[..., 0]
-
-        entropy, scaled = numbers("plogp"), numbers("scaled_plogp")
+        entropy, scaled = maps("plogp"), maps("scaled_plogp")
         assert entropy is not None  # every chain puts it out
         if scaled is not None:
             unknown = np.full_like(scaled, np.nan)
@@ -188,18 +184,17 @@ class TapSession:
         statistics = BatchStatistics(
             entropy=np.clip(-entropy, 0, highest),
             scale_free_entropy=scaled,
-            rms=numbers("rms"),
+            rms=maps("rms"),
         )
         # A ReLU behind a sum with more positions than the layer has says nothing about the layer.
-        if "relu_zeros" in part:
-            # What fills up a batch of fixed size comes last, if the first axis counts the probes.
-            groups = part["relu_zeros"].reshape(count if kept < count else 1, -1, tap.channels)
-            zeros = groups[:kept].sum((0, 1), dtype=np.float64)
+        each, counts = part.get("relu_at_most_zero"), part.get("relu_zeros")
+        if each is not None and each.size == np.prod(shape) * tap.channels:
+            return replace(statistics, relu_at_most_zero=layout.maps(each, shape, count)[:kept])
+        if counts is not None:
+            zeros = _zeros(counts, count, kept)
             if zeros.max() <= entropy.size:
                 alive = entropy.size - zeros  # at how many positions it is not <= 0
                 return replace(statistics, relu_maximum=alive, relu_zeros=int(zeros.sum()))
-        elif part.get("relu_at_most_zero", entropy[:0]).size == np.prod(shape) * tap.channels:
-            return replace(statistics, relu_at_most_zero=maps("relu_at_most_zero"))
         return statistics
 
     def _locate(self, feeds: Arrays, count: int, values: Arrays) -> None:
@@ -233,6 +228,15 @@ class TapSession:
                 f"model's own shapes say {'x'.join(map(str, known))}"
             )
         return (part["plogp"].shape[0], *known)
+
+
+def _zeros(counts: NDArray[Any], count: int, kept: int) -> NDArray[np.float64]:
+    """At how many positions of the first `kept` of `count` probes each ReLU input is <= 0, [D].
+
+    What fills up a batch comes last: that is done only where the first axis counts the probes.
+    """
+    groups = counts.reshape(count if kept < count else 1, -1, counts.shape[-1])
+    return np.asarray(groups[:kept].sum((0, 1), dtype=np.float64))  # float32 counts to 2^24 only
 
 
 def _is_divisible(model: Model) -> bool:

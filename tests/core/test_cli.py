@@ -161,7 +161,7 @@ def test_doctor(run):
     assert code == 0
     for text in ("sparsight", "onnx", "CPUExecutionProvider", "runs", "has the Sparsity tab"):
         assert text in out
-    assert "GB of memory are free" in out
+    assert "B of memory are free" in out
 
 
 def test_doctor_explains_two_wheels(run, monkeypatch):
