@@ -97,8 +97,10 @@ def find_taps(model: Model) -> Taps:
 def select_taps(found: Taps, layers: Sequence[str] | None = None) -> Taps:
     """The taps that names or globs ask for; all but the output layers where nothing is asked.
 
-    Raises TargetError for an entry that fits no layer.
+    Raises TargetError for an entry that fits no layer, or where there is no entry.
     """
+    if layers is not None and not layers:
+        raise TargetError("an empty list of layers was given; name one, or leave the list out")
     if layers is None:
         chosen = {tap.name for tap in found.taps if not tap.output_layer}
     else:

@@ -253,6 +253,11 @@ def test_names(weights, bias, path, name):
     assert layer_name(made, weights, bias, "tensor") == name
 
 
+def test_an_empty_selection():
+    with pytest.raises(TargetError, match="an empty list of layers"):
+        select_taps(find_taps(open_model(graphs.passing(2, 3))), [])
+
+
 def test_the_name_from_what_pytorch_records():
     made = onnx.helper.make_node("MatMul", [], ["t"], name="node_MatMul_3")
     made.metadata_props.add(key="pkg.torch.onnx.name_scopes", value="['', 'blocks.0.fc', 'linear']")
