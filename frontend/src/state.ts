@@ -94,7 +94,7 @@ export class State {
   });
 
   /** Whether all there is of the chosen runs' tables has arrived. */
-  private readonly complete = computed(
+  readonly complete = computed(
     () =>
       this.index.value.value?.loading === false &&
       !this.chosen.value.some(({ run }) => this.isLoading(run)),

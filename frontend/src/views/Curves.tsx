@@ -1,4 +1,4 @@
-import { useMemo } from "preact/hooks";
+import { useMemo, useRef } from "preact/hooks";
 import { union } from "../data/epochs";
 import { spread } from "../data/lines";
 import { farthest, moved } from "../data/movement";
@@ -86,20 +86,29 @@ function Controls({ statistic }: { readonly statistic: Statistic }) {
   );
 }
 
-/** The layers whose curves are drawn: chosen, or all if they are few, or those that moved most. */
+/**
+ * The layers whose curves are drawn: chosen, or all if they are few, or those that had moved most
+ * when they were first drawn.
+ */
 function useShownLayers(): readonly string[] {
   const state = useAppState();
   const layers = state.layers.value;
   const wanted = state.fields.curveLayers.cell.value;
   const tables = state.tables.value;
   const chosen = state.layer.value;
+  const complete = state.complete.value;
+  const first = useRef<readonly string[]>([]);
   return useMemo(() => {
     if (wanted) return layers.filter((name) => wanted.includes(name));
     if (layers.length <= COLOURS) return layers;
-    const moves = layers.map((name) => Math.max(0, ...tables.map((t) => size(t, name))));
-    const most = new Set(farthest(moves, COLOURS - 2, 0).map((at) => layers[at]));
-    return layers.filter((name) => most.has(name) || name === chosen);
-  }, [layers, wanted, tables, chosen]);
+    const most = first.current.filter((name) => layers.includes(name));
+    if (!most.length) {
+      const moves = layers.map((name) => Math.max(0, ...tables.map((t) => size(t, name))));
+      most.push(...farthest(moves, COLOURS - 2, 0).map((at) => layers[at] ?? ""));
+    }
+    if (complete) first.current = most;
+    return layers.filter((name) => most.includes(name) || name === chosen);
+  }, [layers, wanted, tables, chosen, complete]);
 }
 
 function size(table: LayerTable, name: string): number {
