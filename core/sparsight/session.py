@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .constants import attribute
 from .errors import ModelError, UsageError
 from .instrument import Instrumented
 from .layout import Layout, default_layout, exchanged, found_layout, is_clear
@@ -241,9 +242,12 @@ def _zeros(counts: NDArray[Any], count: int, kept: int) -> NDArray[np.float64]:
 
 def _is_divisible(model: Model) -> bool:
     """Whether a batch in parts gives the same results: not where the model takes one number of
-    samples only, nor where it quantises by the range of a whole batch."""
+    samples only, nor where it quantises or normalises by the numbers of a whole batch."""
     fixed = any(isinstance(side, int) for value in model.inputs for side in sides(value)[:1])
-    return not fixed and not any("Dynamic" in node.op_type for node in model.graph.node)
+    return not fixed and not any(
+        "Dynamic" in node.op_type or attribute(node, "training_mode", 0)
+        for node in model.graph.node
+    )
 
 
 def _rows(feeds: Arrays, rows: slice) -> Arrays:

@@ -152,6 +152,22 @@ def test_a_batch_that_has_to_stay_whole():
         assert session.part is None
 
 
+def test_a_batch_that_is_normalised_by_its_own_numbers():
+    """As an exporter leaves it that was given a network in training mode."""
+    norm = node(
+        "BatchNormalization",
+        "a scale shift mean var",
+        "n running_mean running_var",
+        training_mode=1,
+    )
+    nodes = [LAYERS[0], norm, node("Relu", "n", "r"), LAYERS[2]]
+    kept = {name: np.ones(8, np.float32) for name in ("scale", "shift", "mean", "var")}
+    content = graphs.model(nodes, {"x": ["n", 1, 256, 256]}, ["y"], WIDE | kept, 15)
+    session = opened(content)
+    session.run({"x": graphs.random((10, 1, 256, 256))}, 10)
+    assert session.part is None
+
+
 @pytest.mark.parametrize(("axes", "shape"), [([0, 1], r"\[\]"), ([0], r"\[3\]")])
 def test_an_output_without_a_row_a_sample(axes, shape):
     """As a loss that the model computes itself."""

@@ -179,7 +179,7 @@ def correlations(figure: Figure, runs: Runs) -> None:
             continue
         steps = run.correlations["conv1"]
         counts = np.stack(list(steps.values()), axis=1)
-        share = counts / counts.sum(axis=0)
+        share = counts / np.maximum(counts.sum(axis=0), 1)  # no filter of an epoch may be finite
         extent = (min(steps) - 0.5, max(steps) + 0.5, -1.005, 1.005)
         axes.imshow(share, origin="lower", aspect="auto", extent=extent, cmap="magma")
     grid[0].set_ylabel("coefficient")
