@@ -45,6 +45,11 @@ class Choices:
         values = ((field, getattr(self, field.name)) for field in fields(self))
         return {field.name.strip("_"): value for field, value in values if value != field.default}
 
+    @property
+    def label(self) -> str:
+        """What was changed, for tables and legends: "padding=valid"; empty for the defaults."""
+        return ", ".join(f"{name}={value}" for name, value in self.changed().items())
+
 
 def choices_of(given: Iterable[str]) -> Choices:
     """Choices from `name=value` texts. Raises UsageError for what is no choice."""

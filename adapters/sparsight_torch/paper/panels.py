@@ -61,8 +61,7 @@ def _map(axes: Axes, run: Run, layer: str, step: int) -> None:
     if maps is None:
         axes.axis("off")
         return
-    channels = next(x.channels for x in run.tables[step].layers if x.name == layer)
-    relative = np.atleast_2d(maps.values()[0]) / np.log(channels)
+    relative = np.atleast_2d(maps.values()[0]) / np.log(_channels(run, layer))
     axes.imshow(relative, vmin=0, vmax=1, cmap="viridis", interpolation="nearest")
 
 
@@ -122,7 +121,7 @@ def choices(figure: Figure, runs: Runs) -> None:
 
 
 def _choice(row: Sequence[Axes], cell: Cell, run: Run | None) -> None:
-    changed = ", ".join(f"{name}={value}" for name, value in cell.choices.changed().items())
+    changed = cell.choices.label
     style: dict[str, Any] = {} if changed else {"color": "black"}
     _loss(row[0], changed or "defaults", run, **style)
     if run is not None and "conv4" in {layer.name for layer in run.tables[run.steps[0]].layers}:
@@ -161,10 +160,11 @@ def _scale(axes: Axes, statistic: str) -> None:
 def _statistic(run: Run, layer: str, name: str) -> Any:
     if name != "relative_entropy":
         return run.statistic(layer, name)
-    channels = next(
-        x.channels for table in run.tables.values() for x in table.layers if x.name == layer
-    )
-    return run.statistic(layer, "entropy") / np.log(channels)
+    return run.statistic(layer, "entropy") / np.log(_channels(run, layer))
+
+
+def _channels(run: Run, layer: str) -> int:
+    return next(x.channels for t in run.tables.values() for x in t.layers if x.name == layer)
 
 
 def correlations(figure: Figure, runs: Runs) -> None:

@@ -106,7 +106,7 @@ def layers_table(groups: Sequence[Group]) -> Table:
     header = ("run", "layer", *_STATISTICS.values(), "reading")
     rows = []
     for group in groups:
-        name = f"{group.title} {_chosen(group.cell)}".strip()
+        name = f"{group.title} {group.cell.choices.label}".strip()
         for at, layer in enumerate(group.results[0]["layers"]):
             cells = [_moved(group.layer(layer, statistic)) for statistic in _STATISTICS]
             rows.append(("" if at else name, layer, *cells, reading(group, layer)))
@@ -148,7 +148,7 @@ def choices_table(results: Results) -> Table:
             rows.append((default.title, "defaults", *_outcome(default)))
             before = default
         name = "" if before is default and default is not None else group.title
-        rows.append((name, _chosen(group.cell), *_outcome(group)))
+        rows.append((name, group.cell.choices.label, *_outcome(group)))
     return Table("Open choices", header, tuple(rows))
 
 
@@ -229,10 +229,6 @@ def _written(value: float, digits: int = 2) -> str:
 
 def _plain(cell: Cell) -> tuple[str, str]:
     return cell.data, f"{cell.label} {cell.optimiser}"
-
-
-def _chosen(cell: Cell) -> str:
-    return ", ".join(f"{name}={value}" for name, value in cell.choices.changed().items())
 
 
 def _how(result: Mapping[str, Any]) -> tuple[str, str, str]:
