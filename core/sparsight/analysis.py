@@ -231,7 +231,7 @@ def _summariser(device: Device, notice: Notice) -> Summarise | None:
     """What counts filter correlations: an accelerator that can; None for numpy."""
     if not device.accelerator:
         return None
-    if not device.multiplies_doubles:
+    if not device.supports_float64:
         notice(f"filter correlations: by the CPU, since {device.name} multiplies no float64")
         return None
     # TensorRT rounds float64 to float32; CUDA is there wherever it is.

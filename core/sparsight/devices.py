@@ -69,7 +69,7 @@ class Device:
         return self.kind in _LIMITS
 
     @property
-    def multiplies_doubles(self) -> bool:
+    def supports_float64(self) -> bool:
         """Whether it has a MatMul for float64; DirectML and CoreML have none."""
         return self.kind == "cpu" or self.kind in _NVIDIA
 

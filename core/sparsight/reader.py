@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import events, schema
+from .entropy import relative_entropy
 from .errors import RunError
 
 __all__ = ["Run", "Table", "read_run"]
@@ -37,6 +38,13 @@ class Table:
         except ValueError:
             raise RunError(f"no value of {column!r} for layer {layer!r} is recorded") from None
         return float(self.values[row, at])
+
+    def channels(self, layer: str) -> int:
+        """D of a layer. Raises RunError where there is no such layer."""
+        for info in self.layers:
+            if info.name == layer:
+                return info.channels
+        raise RunError(f"no layer {layer!r} is recorded")
 
 
 @dataclass(frozen=True)
@@ -66,6 +74,16 @@ class Run:
     def statistic(self, layer: str, column: str) -> NDArray[np.float64]:
         """One statistic of one layer at each of `steps`; NaN where the layer was not recorded."""
         return np.array([_value_or_nan(t, layer, column) for t in self.tables.values()])
+
+    def relative_entropy(self, layer: str) -> NDArray[np.float64]:
+        """H / ln D of one layer at each of `steps`; NaN where the layer was not recorded, and for
+        D = 1."""
+        entropy = self.statistic(layer, "entropy")
+        recorded = np.isfinite(entropy)
+        for at, table in enumerate(self.tables.values()):
+            if recorded[at]:
+                entropy[at] = relative_entropy(entropy[at], table.channels(layer))
+        return entropy
 
 
 def read_run(logdir: str | Path, *, without: Collection[schema.Kind] = ()) -> Run:

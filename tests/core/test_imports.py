@@ -60,6 +60,7 @@ OF_CORE = {
     TORCH: {
         "errors",
         "globs",
+        "entropy",
         "correlation",
         "measurement",
         "schema",

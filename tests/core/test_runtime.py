@@ -220,7 +220,7 @@ def test_options_of_providers():
     assert "gpu_mem_limit" not in unlimited.options
     (directml,) = candidates("directml", ["DmlExecutionProvider", CPU])
     assert directml.memory == ("cpu", 0)
-    assert not directml.multiplies_doubles
+    assert not directml.supports_float64
 
 
 @pytest.fixture

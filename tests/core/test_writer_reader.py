@@ -86,6 +86,20 @@ def test_everything_comes_back(tmp_path: Path) -> None:
         run.tables[2].value("nothing", "entropy")
 
 
+def test_relative_entropy_follows_the_width_that_a_layer_had_at_each_step(tmp_path: Path) -> None:
+    record(tmp_path, [0, 1], {"conv1": 8, "narrow": 1})
+    record(tmp_path, [2], {"conv1": 64}, start=100)
+    run = read_run(tmp_path)
+    entropies = run.statistic("conv1", "entropy")
+    np.testing.assert_allclose(
+        run.relative_entropy("conv1"), entropies / np.log([8, 8, 64]), rtol=1e-6
+    )
+    assert np.isnan(run.relative_entropy("narrow")).all()  # ln 1 = 0; and not recorded at last
+    assert np.isnan(run.relative_entropy("nothing")).all()
+    with pytest.raises(RunError, match="no layer 'narrow' is recorded"):
+        run.tables[2].channels("narrow")
+
+
 def test_odd_names_are_harmless(tmp_path: Path) -> None:
     names = ["../../etc", "<script>", "a" * 10_000, "", "ü\n\0", "sparsity/layers/x"]
     record(tmp_path, [0], dict.fromkeys(names, 4))

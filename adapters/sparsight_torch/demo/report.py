@@ -64,7 +64,7 @@ def movement_table(runs: Mapping[str, Run], number: int = 3) -> Table:
         table.add_column(header, justify="right")
     for name, run in runs.items():
         layers = run.tables[run.steps[0]].layers
-        relative = [run.statistic(x.name, "entropy") / np.log(x.channels) for x in layers]
+        relative = [run.relative_entropy(x.name) for x in layers]
         order = np.argsort(-np.abs(movement(np.stack(relative, axis=1))), stable=True)[:number]
         for rank, at in enumerate(order):
             layer = layers[at].name

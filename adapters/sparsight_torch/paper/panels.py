@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
+from sparsight.entropy import relative_entropy
 from sparsight.onset import find_onset, smooth
 from sparsight.reader import Run
 
@@ -61,8 +62,8 @@ def _map(axes: Axes, run: Run, layer: str, step: int) -> None:
     if maps is None:
         axes.axis("off")
         return
-    relative = np.atleast_2d(maps.values()[0]) / np.log(_channels(run, layer))
-    axes.imshow(relative, vmin=0, vmax=1, cmap="viridis", interpolation="nearest")
+    relative = relative_entropy(maps.values()[0], run.tables[step].channels(layer))
+    axes.imshow(np.atleast_2d(relative), vmin=0, vmax=1, cmap="viridis", interpolation="nearest")
 
 
 def _probe(axes: Axes, run: Run) -> None:
@@ -158,13 +159,7 @@ def _scale(axes: Axes, statistic: str) -> None:
 
 
 def _statistic(run: Run, layer: str, name: str) -> Any:
-    if name != "relative_entropy":
-        return run.statistic(layer, name)
-    return run.statistic(layer, "entropy") / np.log(_channels(run, layer))
-
-
-def _channels(run: Run, layer: str) -> int:
-    return next(x.channels for t in run.tables.values() for x in t.layers if x.name == layer)
+    return run.relative_entropy(layer) if name == "relative_entropy" else run.statistic(layer, name)
 
 
 def correlations(figure: Figure, runs: Runs) -> None:

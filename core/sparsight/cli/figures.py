@@ -68,9 +68,11 @@ def figures(
     change: Annotated[
         bool, typer.Option(help="Also overview and maps, less those of the first epoch.")
     ] = False,
-    range: Annotated[
+    limits: Annotated[
         str | None,
-        typer.Option(help="Of the colours of overview and maps, as 0:1; else that of the values."),
+        typer.Option(
+            "--range", help="Of the colours of overview and maps, as 0:1; else that of the values."
+        ),
     ] = None,
     spread: Annotated[
         bool, typer.Option(help="Curves with a band from the 5th to the 95th percentile.")
@@ -94,7 +96,7 @@ def figures(
         epochs=_epochs(epochs),
         change=change,
         difference=difference,
-        limits=_limits(range),
+        limits=_limits(limits),
         spread=spread,
         logarithmic=log,
         width=width,
@@ -135,11 +137,11 @@ def _limits(text: str | None) -> tuple[float, float] | None:
         return None
     low, _, high = text.partition(":")
     try:
-        limits = float(low), float(high)
+        lowest, highest = float(low), float(high)
     except ValueError:
-        limits = math.nan, math.nan
-    if not -math.inf < limits[0] < limits[1] < math.inf:
+        lowest, highest = math.nan, math.nan
+    if not -math.inf < lowest < highest < math.inf:
         raise UsageError(
             f"--range {text!r}: two numbers, the lower one first, as 0:1, were expected"
         )
-    return limits
+    return lowest, highest
