@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import os
 import re
-from pathlib import Path
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from .devices import Device
@@ -15,7 +16,11 @@ __all__ = ["amount", "free_memory", "parse_amount"]
 
 _AMOUNT = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\s*(?:([kmgt])(i?))?b?", re.IGNORECASE)
 
-_GROUP = Path("/sys/fs/cgroup")  # of a container, as it sees itself
+_LIMITS = {
+    "": ("memory.max", "memory.current", "inactive_file"),
+    "memory": ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+}
+"""Where Linux's control groups tell limit and use, by their folder: version 2, and version 1."""
 
 
 def parse_amount(text: str) -> int:
@@ -38,33 +43,50 @@ def amount(size: int) -> str:
 def free_memory(device: Device) -> int | None:
     """Bytes that are free on a device; None where nobody tells."""
     if device.kind == "cpu":
-        return _of_host(_GROUP)
+        return _of_host(Path("/"))
     if device.memory[0] == "cuda":
         return _of_nvidia(device.number)
     return None
 
 
-def _of_host(group: Path) -> int | None:
+def _of_host(root: Path) -> int | None:
     try:
         import psutil
     except ImportError:
         return None
-    free = int(psutil.virtual_memory().available)
-    within = _of_container(group)
-    return free if within is None else min(free, within)
+    return min([int(psutil.virtual_memory().available), *_of_groups(root)])
 
 
-def _of_container(group: Path) -> int | None:
-    """What a container with a limit may still take; psutil knows the machine only."""
+def _of_groups(root: Path) -> Iterator[int]:
+    """What a container, or a job of a cluster, may still take; psutil knows the machine only.
+
+    A limit may stand at the process's own control group or at any that this one is in. A container
+    may see its own group as the topmost, whatever the path says.
+    """
     try:
-        limit = (group / "memory.max").read_text().strip()
-        used = int((group / "memory.current").read_text())
-        lines = (group / "memory.stat").read_text().splitlines()
+        lines = (root / "proc/self/cgroup").read_text().splitlines()
+    except OSError:
+        return
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        for folder, files in _LIMITS.items():
+            if folder in controllers.split(","):
+                own = PurePosixPath(path.lstrip("/"))
+                for group in (own, *own.parents):
+                    yield from _of_group(root / "sys/fs/cgroup" / folder / group, *files)
+
+
+def _of_group(group: Path, limit: str, use: str, cache: str) -> Iterator[int]:
+    try:
+        most = (group / limit).read_text().strip()
+        used = int((group / use).read_text())
+        stat = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+        # pages of files that nobody used of late are given up when memory is wanted
+        cached = int(stat.get(cache, 0))
     except (OSError, ValueError):
-        return None
-    # pages of files that nobody used of late are given up when memory is wanted
-    cached = next((int(line.split()[1]) for line in lines if line.startswith("inactive_file ")), 0)
-    return max(int(limit) - used + cached, 0) if limit.isdecimal() else None
+        return
+    if most.isdecimal():
+        yield max(int(most) - used + cached, 0)
 
 
 def _of_nvidia(number: int) -> int | None:

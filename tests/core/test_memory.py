@@ -55,18 +55,48 @@ def test_the_host_has_memory():
     assert free_memory(Device("directml", "DmlExecutionProvider")) is None
 
 
+def put(path, text):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"{text}\n")
+
+
 def test_a_container_may_have_less(tmp_path, monkeypatch):
-    (tmp_path / "memory.max").write_text("1000000\n")
-    (tmp_path / "memory.current").write_text("700000\n")
-    (tmp_path / "memory.stat").write_text("anon 5\ninactive_file 100000\n")
+    put(tmp_path / "proc/self/cgroup", "0::/")
+    group = tmp_path / "sys/fs/cgroup"
+    put(group / "memory.max", 1_000_000)
+    put(group / "memory.current", 700_000)
+    put(group / "memory.stat", "anon 5\ninactive_file 100000")
     assert _of_host(tmp_path) == 400_000
-    (tmp_path / "memory.current").write_text("2000000\n")
+    put(group / "memory.current", 2_000_000)
     assert _of_host(tmp_path) == 0
-    (tmp_path / "memory.max").write_text("max\n")
+    put(group / "memory.max", "max")
     assert _of_host(tmp_path) > 2**20
     assert _of_host(tmp_path / "nothing") > 2**20
     monkeypatch.setitem(sys.modules, "psutil", None)
     assert _of_host(tmp_path) is None
+
+
+def test_a_job_of_a_cluster_may_have_less(tmp_path):
+    """The limit stands above the process's own control group."""
+    put(tmp_path / "proc/self/cgroup", "0::/slurm/job_7/step_0")
+    job = tmp_path / "sys/fs/cgroup/slurm/job_7"
+    for group, limit in ((job, 900_000), (job / "step_0", "max")):
+        put(group / "memory.max", limit)
+        put(group / "memory.current", 100_000)
+        put(group / "memory.stat", "anon 5")
+    assert _of_host(tmp_path) == 800_000
+
+
+def test_control_groups_of_version_1(tmp_path):
+    """A container that sees its own group as the topmost, though the path is the host's."""
+    put(tmp_path / "proc/self/cgroup", "12:cpu,cpuacct:/docker/a:b\n9:memory:/docker/a:b\n0::/")
+    group = tmp_path / "sys/fs/cgroup/memory"
+    put(group / "memory.limit_in_bytes", 1_000_000)
+    put(group / "memory.usage_in_bytes", 300_000)
+    put(group / "memory.stat", "total_rss 7\ntotal_inactive_file 50000\ninactive_file 1")
+    assert _of_host(tmp_path) == 750_000
+    put(group / "memory.limit_in_bytes", 9223372036854771712)  # that is no limit
+    assert _of_host(tmp_path) > 2**20
 
 
 @pytest.fixture
