@@ -11,6 +11,7 @@ import type { Mode } from "../src/data/statistics";
 import { RELATIVE_ENTROPY, statisticOf } from "../src/data/statistics";
 import { sorted, summaries } from "../src/data/summary";
 import { scalesOf, shareScale } from "../src/render/scales";
+import { mapTip } from "../src/views/mapTip";
 import { shape, svgDocument, text, xml } from "../src/render/svg";
 
 const never = new AbortController().signal;
@@ -113,6 +114,15 @@ describe("maps", () => {
       expect([...shownAt(shown("change"), 0)]).toEqual([0, 0]);
       expect([...shownAt(shown("change"), 1)]).toEqual([-1, 0.5]);
       expect([...shownAt(shown("change"), 2)]).toEqual([-0.5, NaN]);
+    });
+
+    it("change from the layer's first epoch with a value, which the tip names", () => {
+      const late = recorded("a", [3, 4, 5], [255, 255, 254, 127, 0, 127]);
+      const change: ShownMaps = { maps: late, mode: "change", reference: null };
+      expect([...shownAt(change, 2)]).toEqual([-1, 0]);
+      expect(mapTip(change, 2, 0)[0]).toBe("H / ln D −1.000: 0.000, 1.000 epoch 4");
+      const nothing = recorded("a", [3], [255, 255]);
+      expect([...shownAt({ ...change, maps: nothing }, 0)]).toEqual([NaN, NaN]);
     });
 
     it("differ from another run at the same epoch, and nowhere else", () => {

@@ -11,6 +11,7 @@ import {
   statisticAt,
   statisticOf,
 } from "../src/data/statistics";
+import { summaries } from "../src/data/summary";
 import type { LayerTable } from "../src/data/table";
 import { layerIndex, layerNames, valueAt } from "../src/data/table";
 
@@ -54,6 +55,25 @@ describe("grid", () => {
     for (const row of grid(vanilla, RELATIVE_ENTROPY, "change")) expect(row[0]).toBe(0);
   });
 
+  it("starts from a layer's own first record where that came later than the run's", () => {
+    const values = vanilla.values.slice();
+    const layers = vanilla.layers.length;
+    const width = vanilla.columns.length;
+    for (let step = 0; step < 4; step++) {
+      values.fill(NaN, (step * layers + 3) * width, (step * layers + 4) * width);
+    }
+    const table: LayerTable = { ...vanilla, values };
+    const own = series(table, 3, RELATIVE_ENTROPY);
+    const row = grid(table, RELATIVE_ENTROPY, "change")[3] ?? new Float64Array();
+    expect([...row.subarray(0, 4)].every(Number.isNaN)).toBe(true);
+    expect(row[4]).toBe(0);
+    expect(row[30]).toBeCloseTo((own[30] ?? NaN) - (own[4] ?? NaN), 12);
+    const [, , , line] = summaries(table);
+    expect(line?.first).toBe(own[4]);
+    expect(line?.change).toBeLessThan(-0.4);
+    expect(caveats(table).map(({ layer }) => layer)).toContain("conv4");
+  });
+
   it("is 0 everywhere for the difference of a run from itself", () => {
     const rows = grid(vanilla, RELATIVE_ENTROPY, "difference", vanilla);
     expect(extent(rows)).toEqual([0, 0]);
@@ -89,6 +109,8 @@ describe("movement", () => {
     const values = Float64Array.from([1, 9, 9, 9, 9, 9, 0, 0, 0, 0, 0, 0, 100]);
     expect(moved(values)).toBe(-1);
     expect(moved(values, 1)).toBe(0);
+    expect(moved(Float64Array.from([NaN, NaN, 5, 3]))).toBe(-2);
+    expect(moved(Float64Array.from([NaN, NaN]))).toBeNaN();
   });
 
   it("leaves out what was not measured", () => {

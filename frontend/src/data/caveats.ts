@@ -1,6 +1,6 @@
 import type { LayerInfo, LayerTable } from "./table";
 import { columnIndex, valueAt } from "./table";
-import { moved, settled } from "./movement";
+import { moved, settled, started } from "./movement";
 import { RELATIVE_ENTROPY, series, statisticOf } from "./statistics";
 import { format, percent } from "./text";
 
@@ -35,7 +35,7 @@ function sentences(table: LayerTable, layer: LayerInfo, index: number): string[]
 /** Entropy also falls when activations merely grow. */
 function scale(table: LayerTable, layer: number): string | null {
   const rms = series(table, layer, statisticOf("rms"));
-  const growth = settled(rms) / (rms[0] ?? NaN);
+  const growth = settled(rms) / started(rms);
   const fall = -moved(series(table, layer, RELATIVE_ENTROPY));
   if (!(fall >= FELL)) return null;
   const scaleFree = moved(series(table, layer, statisticOf("scale_free_entropy")));

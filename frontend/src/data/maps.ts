@@ -49,7 +49,7 @@ export function relativeAt(maps: LayerMaps, step: number): Float64Array {
   return values;
 }
 
-/** Maps as they are shown: as recorded, less those of the first epoch, or less another run's. */
+/** Maps as they are shown: as recorded, less those of the layer's first epoch, or less another run's. */
 export interface ShownMaps {
   readonly maps: LayerMaps;
   readonly mode: Mode;
@@ -67,9 +67,15 @@ export function shownAt(shown: ShownMaps, step: number): Float64Array {
 
 /** What is subtracted at a step, [positions]; empty where there is nothing to compare with. */
 export function baseAt({ maps, mode, reference }: ShownMaps, step: number): Float64Array {
-  if (mode === "change") return relativeAt(maps, 0);
+  if (mode === "change") return relativeAt(maps, startOf(maps));
   if (!reference || !sameShape(maps, reference)) return new Float64Array();
   return relativeAt(reference, reference.steps.indexOf(maps.steps[step] ?? NaN));
+}
+
+/** Number of the step that changes are counted from: the layer's first with a value anywhere. */
+export function startOf({ codes, shape }: LayerMaps): number {
+  const size = shape.reduce((a, b) => a * b, 1);
+  return Math.max(0, Math.floor(codes.findIndex((code) => code < 255) / size));
 }
 
 /** Whether positions of one stand for positions of the other. */

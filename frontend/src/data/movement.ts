@@ -10,15 +10,25 @@ export function median(values: ArrayLike<number>): number {
 
 const LAST = 10;
 
+/** Position of a layer's own first record, the first value that is a number; -1 for none. */
+export function begins(values: Float64Array): number {
+  return values.findIndex(Number.isFinite);
+}
+
+/** Where a statistic starts: at the layer's own first record, which may not be the run's. */
+export function started(values: Float64Array): number {
+  return values[begins(values)] ?? NaN;
+}
+
 /** Where a statistic ends: the median over its last 10 records, because single epochs swing. */
 export function settled(values: Float64Array, end = values.length): number {
-  const from = Math.max(Math.min(1, end - 1), end - LAST, 0);
+  const from = Math.max(Math.min(begins(values) + 1, end - 1), end - LAST, 0);
   return median(values.subarray(from, end));
 }
 
 /** How far a statistic moved between its first record and record `end`, not included. */
 export function moved(values: Float64Array, end = values.length): number {
-  return settled(values, end) - (values[0] ?? NaN);
+  return settled(values, end) - started(values);
 }
 
 /** Positions of the rows that moved farthest, the farthest first; only such as moved noticeably. */

@@ -1,3 +1,4 @@
+import { started } from "./movement";
 import type { LayerInfo, LayerTable } from "./table";
 import { columnIndex, valueAt } from "./table";
 
@@ -89,7 +90,7 @@ export function series(table: LayerTable, layer: number, statistic: Statistic): 
   return values.map((_, step) => statistic.of(valueAt(table, step, layer, column), info));
 }
 
-/** How a value is compared: as it is, since the first record, or with another run. */
+/** How a value is compared: as it is, since the layer's first record, or with another run. */
 export type Mode = "value" | "change" | "difference";
 
 /** `value` less `reference`; the number of doublings where the statistic is logarithmic. */
@@ -108,8 +109,8 @@ export function grid(
     const values = series(table, index, statistic);
     if (mode === "value") return values;
     if (mode === "change") {
-      const first = values[0] ?? NaN;
-      return values.map((value) => change(value, first, statistic));
+      const start = started(values);
+      return values.map((value) => change(value, start, statistic));
     }
     return difference(values, table, layer.name, statistic, reference);
   });

@@ -1,4 +1,4 @@
-import { settled } from "./movement";
+import { moved, settled, started } from "./movement";
 import { RELATIVE_ENTROPY, extent, series, statisticOf } from "./statistics";
 import type { LayerInfo, LayerTable } from "./table";
 
@@ -7,7 +7,7 @@ export interface LayerSummary {
   readonly run: string;
   readonly position: number;
   readonly layer: LayerInfo;
-  /** Relative entropy: the first record, the median of the last ten, their difference, extremes. */
+  /** Relative entropy: the layer's first record, the median of the last ten, their difference, extremes. */
   readonly first: number;
   readonly last: number;
   readonly change: number;
@@ -32,14 +32,14 @@ export function summaries(table: LayerTable): LayerSummary[] {
       run: table.run,
       position,
       layer,
-      first: entropy[0] ?? NaN,
+      first: started(entropy),
       last: settled(entropy),
-      change: settled(entropy) - (entropy[0] ?? NaN),
+      change: moved(entropy),
       lowest,
       highest,
       scaleFree: settled(of("scale_free_entropy")),
       rms: settled(rms),
-      growth: settled(rms) / (rms[0] ?? NaN),
+      growth: settled(rms) / started(rms),
       dead: settled(of("dead_fraction")),
       notFinite: settled(of("nan_share")),
       correlation: settled(of("correlation_mean_absolute")),
@@ -84,7 +84,7 @@ export const SUMMARY_COLUMNS: readonly SummaryColumn[] = [
   {
     id: "first",
     title: "H / ln D first",
-    hint: "relative entropy at the first record",
+    hint: "relative entropy at the layer's first record",
     of: ({ first }) => first,
   },
   { id: "last", title: "last", hint: `relative entropy, ${LATE}`, of: ({ last }) => last },

@@ -1,6 +1,6 @@
 import { useCallback, useMemo } from "preact/hooks";
 import { columnsOf, epochAt, nearest } from "../data/epochs";
-import { farthest, moved } from "../data/movement";
+import { begins, farthest, moved } from "../data/movement";
 import type { RunEntry } from "../data/runs";
 import { RELATIVE_ENTROPY, STATISTICS, series, unitOf } from "../data/statistics";
 import type { LayerTable } from "../data/table";
@@ -194,12 +194,16 @@ function tipLines(matrix: Matrix, table: LayerTable, row: number, epoch: number)
   const step = nearest(table.steps, epoch);
   const name = matrix.layers[row] ?? "";
   const info = table.layers[layerIndex(table, name)];
-  const value = matrix.rows.get(table.run)?.[row]?.[step] ?? NaN;
+  const values = matrix.rows.get(table.run)?.[row] ?? new Float64Array();
   const unit = unitOf(matrix.statistic, matrix.mode);
   const lines = [
     `${shorten(name, 60)}, ${epochPhrase(table.steps[step] ?? epoch)}`,
-    `${matrix.statistic.symbol} ${format(value, matrix.mode !== "value")} ${unit}`,
+    `${matrix.statistic.symbol} ${format(values[step] ?? NaN, matrix.mode !== "value")} ${unit}`,
   ];
+  const first = begins(values);
+  if (matrix.mode === "change" && first > 0) {
+    lines.push(`since ${epochPhrase(table.steps[first] ?? 0)}, its first record`);
+  }
   if (info) lines.push(`${info.operator}, D = ${info.channels}, ${info.tappedAt}`);
   return lines;
 }

@@ -1,5 +1,5 @@
 import type { ShownMaps } from "../data/maps";
-import { baseAt, entropyAt, positionText, relativeAt, shownAt } from "../data/maps";
+import { baseAt, entropyAt, positionText, relativeAt, shownAt, startOf } from "../data/maps";
 import { RELATIVE_ENTROPY } from "../data/statistics";
 import { epochPhrase, format, shorten } from "../data/text";
 
@@ -19,7 +19,7 @@ function valueText(shown: ShownMaps, step: number, position: number): string {
   }
   const less = format(shownAt(shown, step)[position] ?? NaN, true);
   const base = format(baseAt(shown, step)[position] ?? NaN);
-  const since = epochPhrase(maps.steps[0] ?? 0);
+  const since = epochPhrase(maps.steps[startOf(maps)] ?? 0);
   const from = mode === "change" ? since : `in ${shorten(reference?.run ?? "", 40)}`;
   return `${symbol} ${less}: ${format(here)}, ${base} ${from}`;
 }
