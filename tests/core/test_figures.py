@@ -24,7 +24,7 @@ from sparsight.events import event, file_version, scalar_value, write_event
 from sparsight.figures import colours, drawing, page
 from sparsight.figures.drawing import Wanted
 from sparsight.figures.runs import choose_layers, find_runs
-from sparsight.figures.statistics import STATISTICS, difference, grid, spread, statistic_of
+from sparsight.figures.statistics import STATISTICS, change, difference, grid, spread, statistic_of
 from sparsight.measurement import BatchStatistics, LayerAccumulator
 from sparsight.onset import find_onset
 from sparsight.reader import read_run
@@ -132,6 +132,19 @@ def test_the_change_is_since_the_first_record(logdir: Path) -> None:
     rms = read_run(logdir / "a/vanilla").statistic("fc1", "rms")
     np.testing.assert_allclose(mesh(axes).get_array()[2], np.log2(rms / rms[0]), atol=1e-5)
     assert figures["overview-rms-change"].axes[-1].get_ylabel() == "change, doublings"
+
+
+def test_a_layer_that_comes_later_changes_since_its_own_first_record(tmp_path: Path) -> None:
+    with RunWriter(tmp_path / "grown") as writer:
+        write_run(tmp_path / "grown", Plan(LAYERS[:1], 1, probes=2, shown=1), writer)
+        write_run(tmp_path / "grown", Plan(LAYERS[:2], 4, probes=2, shown=1), writer, first=2)
+    recorded = read_run(tmp_path / "grown")
+    changed = change(recorded, ["conv1", "conv2", "gone"], STATISTICS["relative_entropy"])
+    entropy = recorded.statistic("conv2", "entropy") / np.log(16)
+    np.testing.assert_allclose(changed[1], entropy - entropy[3], rtol=1e-6)
+    assert changed[1, 3] == changed[0, 0] == 0
+    assert np.isnan(changed[1, :3]).all()
+    assert np.isnan(changed[2]).all()
 
 
 def test_colours_have_a_fixed_range_where_it_is_given(logdir: Path) -> None:

@@ -115,10 +115,13 @@ def difference(run: Run, other: Run, layers: Sequence[str], statistic: Statistic
 
 
 def change(run: Run, layers: Sequence[str], statistic: Statistic) -> Numbers:
-    """The statistic less that of the first record, [layers, steps]; doublings where it is
-    logarithmic."""
+    """The statistic less that of the layer's own first record, [layers, steps]; doublings where
+    it is logarithmic."""
     values = grid(run, layers, statistic)
-    return _less(values, values[:, :1], statistic)
+    if not values.size:
+        return values
+    first = np.isfinite(values).argmax(axis=1)[:, None]
+    return _less(values, np.take_along_axis(values, first, axis=1), statistic)
 
 
 def _less(values: Numbers, base: Numbers, statistic: Statistic) -> Numbers:
