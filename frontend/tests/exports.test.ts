@@ -201,6 +201,14 @@ describe("answers with records", async () => {
     expect(continued(known, [part(40, 40, ["damaged"])])?.warnings).toEqual(["damaged"]);
   });
 
+  it("say once what was left out: as often as the newest answer counts it", () => {
+    const known = part(0, 40, ["1 damaged record"]);
+    const newer = part(40, 61, ["2 damaged records", "too many"]);
+    expect(continued(known, [newer])?.warnings).toEqual(newer.warnings);
+    expect(continued(known, [part(40, 40, known.warnings)])).toBe(known);
+    expect(continued(known, [part(40, 40)])?.warnings).toEqual([]);
+  });
+
   it("do not go on where the run resumed or its layers changed", () => {
     const known = part(0, 40);
     expect(continued(known, [{ ...part(40, 61), since: "another past" }])).toBeNull();

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,13 +33,9 @@ class LayerSeries:
         """Step and wall time of each."""
         return [(record.step, record.wall_time) for record in self.records]
 
-    def between(self, first: int | None, last: int | None) -> list[Record]:
-        """The records at the steps from `first` to `last`, both included."""
-        return [
-            record
-            for record in self.records
-            if (first is None or first <= record.step) and (last is None or record.step <= last)
-        ]
+
+def _between(record: Record, first: int | None, last: int | None) -> bool:
+    return (first is None or first <= record.step) and (last is None or record.step <= last)
 
 
 def of_layer(tags: Sequence[Tag], events: Sequence[schema.Event]) -> LayerSeries:
@@ -85,7 +82,8 @@ def maps(
     """Maps of the chosen probe (all and the mean map unless given) in at most `limit` bytes.
 
     Steps whose maps have not the newest shape, or lack a probe that the newest step has, are left
-    out. Raises NotRecorded where the newest step lacks the probe that was asked for.
+    out. The warnings count over all records, whatever range is asked for. Raises NotRecorded where
+    the newest step lacks the probe that was asked for.
     """
     newest = next(filter(None, (_map_of(layer, record) for record in series.records[::-1])), None)
     if newest is None:
@@ -96,22 +94,18 @@ def maps(
     shape = (len(wanted), *newest.codes.shape[1:])
     fits = limit // (int(np.prod(shape)) + 12)  # and its step, lo and hi
     found: list[tuple[int, schema.EncodedMaps]] = []
-    damaged = unfit = 0
     truncated_at = None
-    for record in series.between(first, last):
-        if len(found) == fits:
-            truncated_at = record.step
-            break
-        encoded = _map_of(layer, record)
-        if encoded is None:
-            damaged += 1
-        elif encoded.codes.shape[1:] != shape[1:] or not set(wanted) <= {*_names(encoded)}:
-            unfit += 1
-        else:
+    left: Counter[str] = Counter()
+    for record, encoded in _fitting(layer, series, wanted, shape[1:], left):
+        if not _between(record, first, last):
+            continue
+        if len(found) < fits:
             found.append((record.step, encoded))
-    warnings = [*series.warnings, *left_out(damaged, f"the maps of {layer!r}")]
-    if unfit:
-        steps = "1 step" if unfit == 1 else f"{unfit} steps"
+        elif truncated_at is None:
+            truncated_at = record.step
+    warnings = [*series.warnings, *left_out(left["damaged"], f"the maps of {layer!r}")]
+    if left["unfit"]:
+        steps = "1 step" if left["unfit"] == 1 else f"{left['unfit']} steps"
         why = "they had another shape, or showed fewer probes"
         warnings.append(f"left out: {steps} of the maps of {layer!r}, because {why}")
     codes = np.zeros((len(found), *shape), np.uint8)
@@ -128,6 +122,25 @@ def maps(
         truncated_at=truncated_at,
         warnings=tuple(warnings),
     )
+
+
+def _fitting(
+    layer: str,
+    series: LayerSeries,
+    wanted: Sequence[int | str],
+    shape: Sequence[int],
+    left: Counter[str],
+) -> Iterator[tuple[Record, schema.EncodedMaps]]:
+    """The maps of this shape that hold the wanted probes, one after another, as together they may
+    be large. What is left out is counted in `left`, as "damaged" or "unfit"."""
+    for record in series.records:
+        encoded = _map_of(layer, record)
+        if encoded is None:
+            left["damaged"] += 1
+        elif encoded.codes.shape[1:] != shape or not set(wanted) <= {*_names(encoded)}:
+            left["unfit"] += 1
+        else:
+            yield record, encoded
 
 
 def _map_of(layer: str, record: Record) -> schema.EncodedMaps | None:
@@ -170,14 +183,14 @@ class CorrelationSeries:
 def correlations(
     layer: str, series: LayerSeries, *, first: int | None, last: int | None, limit: int
 ) -> CorrelationSeries:
-    """Correlation histograms in at most `limit` bytes."""
-    records = series.between(first, last)
-    good = [record for record in records if _is_histogram(record.content)]
+    """Correlation histograms in at most `limit` bytes; the warnings count over all records."""
+    whole = [record for record in series.records if _is_histogram(record.content)]
+    good = [record for record in whole if _between(record, first, last)]
     fits = limit // (4 * _BINS + 4)
     counts = np.zeros((len(good[:fits]), _BINS), np.int32)
     for target, record in zip(counts, good[:fits], strict=True):
         target[...] = np.minimum(record.content, np.iinfo(np.int32).max)
-    damaged = left_out(len(records) - len(good), f"the filter correlations of {layer!r}")
+    damaged = left_out(len(series.records) - len(whole), f"the filter correlations of {layer!r}")
     return CorrelationSeries(
         steps=tuple(record.step for record in good[:fits]),
         counts=counts,

@@ -205,6 +205,22 @@ def test_damaged_maps_are_counted() -> None:
     assert found.warnings == ("left out: 6 damaged records of the maps of 'a'",)
 
 
+def test_warnings_count_over_the_whole_run_whatever_is_asked_for() -> None:
+    tag = maps_tag(range(5))
+    records = [*tag.records[:2], Record(2, 2, b"damage"), *tag.records[3:], Record(5, 5, b"")]
+    series = layer_series.of_layer([maps_tag([-1], (2, 2)), Tag(tag.name, b"", [])], ())
+    series = layer_series.LayerSeries((*series.records, *records), ())
+    everything = layer_series.maps("a", series)
+    assert everything.steps == (0, 1, 3, 4)
+    assert len(everything.warnings) == 2
+    size = 3 * 6 + 12
+    ranges: list[tuple[int | None, int]] = [(3, 9), (5, 9), (None, 2)]
+    for first, limit in ranges:
+        part = layer_series.maps("a", series, first=first, limit=limit * size)
+        assert part.warnings == everything.warnings
+    assert (part.steps, part.truncated_at) == ((0, 1), 3)
+
+
 def test_no_maps_at_all() -> None:
     found = layer_series.maps("a", layer_series.of_layer([], ()))
     assert found.codes.shape == (0, 0, 0, 0)
@@ -223,8 +239,11 @@ def test_correlation_histograms() -> None:
     assert found.counts[0].tolist() == good.tolist()
     assert found.counts[1].max() == 2**31 - 1
     assert found.warnings == ("left out: 5 damaged records of the filter correlations of 'a'",)
+    whole = found.warnings
     found = layer_series.correlations("a", series, first=None, last=None, limit=1000)
     assert (found.steps, found.truncated_at) == ((0,), 6)
+    newer = layer_series.correlations("a", series, first=6, last=None, limit=10**6)
+    assert (newer.steps, newer.warnings) == ((6,), whole)
 
 
 # -- probes ---------------------------------------------------------------------------------------

@@ -10,18 +10,17 @@ export interface Recorded {
   readonly until: string;
 }
 
-/** Answers that follow one another, made one; those that describe something else are left out. */
+/**
+ * Answers that follow one another, made one; those that describe something else are left out.
+ * Warnings are the newest answer's: they count over the whole run, whatever range was asked for.
+ */
 export function join<T extends Recorded>(answers: readonly T[]): T {
   const newest = answers[answers.length - 1];
   if (!newest) throw new Error("the server sent no answer");
   const fitting = answers.filter((answer) => description(answer) === description(newest));
   const [first = newest] = fitting;
   if (answers.length === 1) return newest;
-  const whole = {
-    ...newest,
-    since: first.since,
-    warnings: [...new Set(answers.flatMap(({ warnings }) => warnings))],
-  };
+  const whole = { ...newest, since: first.since };
   for (const [name, value] of Object.entries(newest)) {
     if (!isArray(value)) continue;
     const parts = fitting.map((answer) => (answer as unknown as Arrays)[name] ?? value);
@@ -39,7 +38,7 @@ export function continued<T extends Recorded>(known: T, answers: readonly T[]): 
   if (answers.some((answer) => description(answer) !== description(known))) return null;
   const nothingNew = answers.every(
     ({ steps, warnings }) =>
-      !steps.length && warnings.every((warning) => known.warnings.includes(warning)),
+      !steps.length && JSON.stringify(warnings) === JSON.stringify(known.warnings),
   );
   return nothingNew ? known : join([known, ...answers]);
 }

@@ -150,11 +150,12 @@ export function Warnings() {
     ...(state.lost.value ? [state.lost.value] : []),
     ...(index.status === "failed" ? [index.message] : []),
     ...(index.value?.warnings ?? []),
-    ...chosen.flatMap((entry) => runWarnings(entry.run, entry.warnings)),
-    ...chosen.flatMap(({ run }) => {
+    ...chosen.flatMap(({ run, warnings }) => {
       const loaded = state.table(run).value;
       const failed = loaded.status === "failed" ? [loaded.message] : [];
-      return runWarnings(run, [...failed, ...(loaded.value?.warnings ?? [])]);
+      // A table says what the index says of its run. Of both, as of a live run, it would stand
+      // twice, with different counts, until both have arrived.
+      return runWarnings(run, [...failed, ...(loaded.value?.warnings ?? warnings)]);
     }),
   ];
   const differ = probesDiffer(chosen);
