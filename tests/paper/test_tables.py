@@ -19,6 +19,7 @@ from sparsight_torch.paper.report import (
     choices_table,
     layers_table,
     meaning,
+    onset_table,
     protocols,
     report,
     validation_table,
@@ -170,6 +171,29 @@ def test_growth_is_told_from_sparsity(tmp_path, fall, pattern, reading):
     assert row[4] == ".10 → 20.00"
     assert row[5] == "–"
     assert row[-1] == reading
+
+
+def test_entropy_around_the_onset(tmp_path):
+    """Mean over the seeds that overfitted; the first value of a curve is of before training."""
+    first, second, never = (
+        result_of(SMALL, cell, 0.5) for cell in seeds_of(SMALL, "vanillaNet", "s")
+    )
+    epochs = SMALL.protocol.epochs
+    steady = [1 - number / 200 for number in range(epochs + 1)]
+    first |= {"onset": 20}  # epochs 14, 20, 30, and the last ones
+    second |= {"onset": 2}  # before training, 2, 12, and the last ones
+    never |= {"onset": None}
+    for result in (first, second):
+        result["layers"]["conv4"]["relative_entropy"] = steady
+    (row,) = onset_table(read_results(store(tmp_path, first, second, never)).default).rows
+    # the means of .925 and 1, .895 and .985, .845 and .935; 1 - 55.5 / 200
+    assert row == (
+        "cifar-10 vanillaNet-s (3 seeds)",
+        "20, 2, none",
+        "–",
+        ".96 → .94 → .89 → .72",
+        "–",
+    )
 
 
 def test_every_cell_is_listed_with_its_command(tmp_path):

@@ -32,6 +32,15 @@ falls too has the pattern grown sparse. "Growth" says that the relative entropy 
 .05 while the scale-free entropy fell by less than .02 or a fifth of that.
 """
 
+_ONSET = """\
+### Around the onset
+
+Relative entropy six epochs before the onset (or before training), at it, ten epochs after it (or in
+the last epoch), and at the end: means over the seeds that have an onset.
+"""
+
+_MOVE_MOST = ("conv3", "conv4", "fc1")  # says the paper
+
 _CHOICES = """\
 ### What the paper leaves open
 
@@ -77,6 +86,8 @@ def _section(preset: Preset, results: Results) -> Iterator[str]:
     yield _READING
     yield meaning(results)
     yield rendered(layers_table(results.default), "markdown")
+    yield _ONSET
+    yield rendered(onset_table(results.default), "markdown")
     if results.varied:
         yield _CHOICES
         yield rendered(choices_table(results), "markdown")
@@ -111,6 +122,25 @@ def layers_table(groups: Sequence[Group]) -> Table:
             cells = [_moved(group.layer(layer, statistic)) for statistic in _STATISTICS]
             rows.append(("" if at else name, layer, *cells, reading(group, layer)))
     return Table("Layers", header, tuple(rows) or ((NOT_RUN,),))
+
+
+def onset_table(groups: Sequence[Group]) -> Table:
+    """How far the entropy of the deeper layers had fallen when overfitting began."""
+    header = ("run", "onset of epoch", *_MOVE_MOST)
+    rows = [(g.title, g.onsets, *(_around(g, layer) for layer in _MOVE_MOST)) for g in groups]
+    return Table("Relative entropy around the onset", header, tuple(rows) or ((NOT_RUN,),))
+
+
+def _around(group: Group, layer: str) -> str:
+    found = []
+    for result in group.results:
+        curve = result["layers"].get(layer, {}).get("relative_entropy", ())
+        if curve and result["onset"] is not None and None not in curve:
+            onset = result["onset"] + 1  # the first value is of before training
+            late = min(onset + 10, len(curve) - 1)
+            found.append((curve[max(0, onset - 6)], curve[onset], curve[late], end(curve)))
+    means = map(statistics.fmean, zip(*found, strict=True))
+    return " → ".join(map(_written, means)) or "–"
 
 
 def meaning(results: Results) -> str:
