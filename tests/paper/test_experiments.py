@@ -111,6 +111,45 @@ def test_without_its_random_numbers_a_resumed_run_would_differ(data, tmp_path):
     assert not torch.equal(state["order"], torch.Generator().manual_seed(0).get_state())
 
 
+def rewrite_checkpoint(folder, change):
+    state = checkpoint(folder)
+    change(state)
+    torch.save(state, folder / "checkpoint.pt")
+
+
+class Interrupted(Exception):
+    """A run is broken off after an epoch."""
+
+
+def interrupted(experiment, after=1):
+    """The experiment, run for `after` epochs and checkpointed."""
+
+    def report(epoch, scalars):
+        if epoch == after - 1:
+            raise Interrupted
+
+    with pytest.raises(Interrupted):
+        experiment.run(report)
+    return experiment
+
+
+def test_a_statistic_that_an_older_checkpoint_lacks_is_none_before(data, tmp_path):
+    protocol = Protocol("test", 40, 20, 8, epochs=2)
+    cell = Cell("vanillaNet", "s", "cifar-10")
+    one = interrupted(Experiment(cell, protocol, tmp_path, data, Execution(threads=1)))
+
+    def forget(state):
+        for curves in state["history"]["layers"].values():
+            assert len(curves.pop("correlation_mean_absolute")) == 2
+
+    rewrite_checkpoint(one.folder, forget)
+    for layer, curves in one.run()["layers"].items():
+        assert {len(curve) for curve in curves.values()} == {3}, layer
+        first, second, last = curves["correlation_mean_absolute"]
+        assert (first, second) == (None, None)
+        assert 0 < abs(curves["correlation_mean"][2]) < last < 1
+
+
 def test_several_at_a_time_give_what_one_gives(data, tmp_path):
     arguments = ["--preset", "smoke", "--network", "vanillaNet", "--data", data, *SMALL]
     arguments += ["--epochs", "1", "--seed", "3", "--seed", "4"]

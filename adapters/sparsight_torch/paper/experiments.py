@@ -33,7 +33,14 @@ from .training import Training, train_epoch, validate
 
 __all__ = ["Experiment"]
 
-_STATISTICS = ("entropy", "scale_free_entropy", "rms", "dead_fraction", "correlation_mean")
+_STATISTICS = (
+    "entropy",
+    "scale_free_entropy",
+    "rms",
+    "dead_fraction",
+    "correlation_mean",
+    "correlation_mean_absolute",  # in the signed mean, opposite pairs cancel alike ones
+)
 Report = Callable[[int, dict[str, float]], None]
 """Called after each epoch with its number and what was measured."""
 
@@ -227,12 +234,14 @@ def _named(split: str, values: dict[str, float]) -> dict[str, float]:
 
 
 def _note_layers(history: dict[str, Any], measured: list[LayerMeasurement]) -> None:
+    """A statistic that a checkpoint of older code lacks is None in the records before this one."""
     for measurement in measured:
         curves = history["layers"].setdefault(measurement.layer.name, {})
         values = {"relative_entropy": measurement.relative_entropy}
         values |= {name: measurement.statistics[name] for name in _STATISTICS}
+        earlier = len(curves.get("relative_entropy", ()))
         for name, value in values.items():
-            curves.setdefault(name, []).append(_number(value))
+            curves.setdefault(name, [None] * earlier).append(_number(value))
 
 
 def _number(value: float) -> float | None:
