@@ -11,27 +11,16 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from playwright.sync_api import BrowserContext, Locator, expect
+from tests.e2e.canvases import drawn, point
 from tests.e2e.tabs import Board, Tab, only, opened
 
 from sparsight.reader import read_run
 
 pytestmark = pytest.mark.browser
 
-PIXELS = """(canvas) => {
-  const { width, height } = canvas;
-  const { data } = canvas.getContext('2d').getImageData(0, 0, width, height);
-  return { width, height, data: [...data] };
-}"""
-
-
-def drawn(place: Locator) -> NDArray[np.uint8]:
-    """What stands on a canvas, [height, width, 3]."""
-    found = place.locator("canvas").evaluate(PIXELS)
-    return np.array(found["data"], np.uint8).reshape(found["height"], found["width"], 4)[..., :3]
-
 
 def coloured(values: NDArray[Any]) -> NDArray[np.uint8]:
-    """The same in the colours of the scale from 0 to 1."""
+    """Values in the colours of the scale from 0 to 1."""
     return (matplotlib.colormaps["viridis"](values)[..., :3] * 255).round().astype(np.uint8)
 
 
@@ -42,14 +31,21 @@ def recorded(folder: Path, layer: str, epoch: int, probe: int, channels: int) ->
     return np.asarray(found.reshape(-1, found.shape[-1]))
 
 
-def check_detail(tab: Tab, layer: str, values: NDArray[Any]) -> Locator:
-    """The large map is drawn, a pixel a position."""
+def check_detail(
+    tab: Tab, layer: str, values: NDArray[Any], told: dict[tuple[int, int], str]
+) -> None:
+    """The large map is drawn, a pixel a position; of these rows and columns the tip tells this."""
     large = tab.frame.get_by_role("img", name=f"Entropy map of {layer}, epoch 4")
     expect(large).to_have_count(1)
     np.testing.assert_allclose(
         drawn(large).astype(int), coloured(values).astype(int), atol=3, rtol=0
     )
-    return large
+    rows, columns = values.shape
+    for (row, column), words in told.items():
+        large.hover(position=point(large, (column + 0.5) / columns, (row + 0.5) / rows))
+        tip = tab.frame.get_by_role("tooltip")
+        expect(tip).to_contain_text(f"H / ln D {values[row, column]:.3f}")
+        expect(tip).to_contain_text(words)
 
 
 def tiles_of(tab: Tab, layer: str) -> Locator:
@@ -66,13 +62,7 @@ def test_series_and_their_maps_are_drawn_as_strips(
     ) as tab:
         values = recorded(oddities / "signals", "conv2", 4, 1, 32)
         assert values.shape == (1, 24)
-        large = check_detail(tab, "conv2", values)
-        box = large.bounding_box()
-        assert box is not None
-        large.hover(position={"x": 7.5 / 24 * box["width"], "y": box["height"] / 2})
-        tip = tab.frame.get_by_role("tooltip")
-        expect(tip).to_contain_text(f"H / ln D {values[0, 7]:.3f}")
-        expect(tip).to_contain_text("position 7")
+        check_detail(tab, "conv2", values, {(0, 7): "position 7"})
         # The probe itself is a line, in the picker, beside it and under the map.
         assert tab.frame.get_by_role("img", name="Series").count() == 3 + 1 + 1
         line = tab.frame.locator(".chosen-probe polyline").get_attribute("points") or ""
@@ -95,15 +85,7 @@ def test_solids_are_drawn_slice_by_slice(
     ) as tab:
         values = recorded(oddities / "solids", "conv1", 4, 2, 16)
         assert values.shape == (6 * 12, 16)
-        large = check_detail(tab, "conv1", values)
-        box = large.bounding_box()
-        assert box is not None
-        # Slice 2, row 5, column 3.
-        at = {"x": 3.5 / 16 * box["width"], "y": (2 * 12 + 5.5) / 72 * box["height"]}
-        large.hover(position=at)
-        tip = tab.frame.get_by_role("tooltip")
-        expect(tip).to_contain_text(f"H / ln D {values[2 * 12 + 5, 3]:.3f}")
-        expect(tip).to_contain_text("slice 2, row 5, column 3")
+        check_detail(tab, "conv1", values, {(2 * 12 + 5, 3): "slice 2, row 5, column 3"})
         # There is no picture of the probe, and that is said.
         expect(tab.frame.get_by_text("not a picture")).to_be_visible()
         expect(tab.frame.get_by_role("radio", name="Probe 2")).to_be_checked()
@@ -119,7 +101,7 @@ def test_the_mean_map_has_no_picture(
         browser, odd_board, runs=only("signals"), layer="conv1", epoch="4", probe="mean"
     ) as tab:
         maps = read_run(oddities / "signals").maps["conv1"][4]
-        check_detail(tab, "conv1", maps.values()[-1:] / math.log(16))
+        check_detail(tab, "conv1", maps.values()[-1:] / math.log(16), {(0, 9): "position 9"})
         expect(tab.frame.get_by_text("no picture: the mean over all 12 probes")).to_be_visible()
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import BrowserContext, expect
+from tests.e2e.canvases import point
 from tests.e2e.synthetic import SMALL, Plan, write_run
 from tests.e2e.tabs import Board, notebook, only, opened, serving, wait_until
 
@@ -44,10 +45,8 @@ def test_pointing_at_the_overview_tells_the_value(
 ) -> None:
     with opened(browser, board) as tab:
         plot = tab.frame.get_by_role("img", name="Relative entropy of 5 layers").nth(1)
-        box = plot.bounding_box()
-        assert box is not None
         # Epochs -1 to 60 are 62 columns; layers are 5 rows. The second panel is vanillaNet-s.
-        at = {"x": (40 + 1.5) / 62 * box["width"], "y": 2.5 / 5 * box["height"]}
+        at = point(plot, (40 + 1.5) / 62, 2.5 / 5)
         plot.hover(position=at)
         tip = tab.frame.get_by_role("tooltip")
         value = expected(logdir, "vanillaNet-s", 40, "conv3", "entropy") / math.log(32)
@@ -67,9 +66,7 @@ def test_pointing_at_a_map_tells_its_entropy(
         browser, board, layer="conv3", epoch="30", probe="2", maps='["vanillaNet-s"]'
     ) as tab:
         large = tab.frame.get_by_role("img", name="Entropy map of conv3, epoch 30")
-        box = large.bounding_box()
-        assert box is not None
-        large.hover(position={"x": 9.5 / 16 * box["width"], "y": 4.5 / 16 * box["height"]})
+        large.hover(position=point(large, 9.5 / 16, 4.5 / 16))
         maps = read_run(logdir / "vanillaNet-s").maps["conv3"][30]
         value = float(maps.values()[maps.probe_ids.index(2)][4, 9])
         tip = tab.frame.get_by_role("tooltip")
