@@ -5,13 +5,15 @@ import { byCoefficient, coefficient, shareExtent, shares } from "../src/data/his
 import { continued, join } from "../src/data/join";
 import { spread } from "../src/data/lines";
 import type { LayerMaps, ShownMaps } from "../src/data/maps";
-import { entropyAt, positionText, shownAt, sides, stepNear } from "../src/data/maps";
+import { entropyAt, positionText, shownAt, shownEnds, sides, stepNear } from "../src/data/maps";
 import { BINS } from "../src/data/runs";
 import type { Mode } from "../src/data/statistics";
 import { RELATIVE_ENTROPY, statisticOf } from "../src/data/statistics";
 import { sorted, summaries } from "../src/data/summary";
 import { scalesOf, shareScale } from "../src/render/scales";
+import { RED_BLUE } from "../src/scale/colour";
 import { mapTip } from "../src/views/mapTip";
+import { ownScale } from "../src/views/pictures";
 import { shape, svgDocument, text, xml } from "../src/render/svg";
 
 const never = new AbortController().signal;
@@ -131,6 +133,19 @@ describe("maps", () => {
       expect([...shownAt(shown("difference"), 1)]).toEqual([NaN, NaN]);
       const square = recorded("c", [0], [0, 0], [2, 1]);
       expect([...shownAt(shown("difference", square), 1)]).toEqual([NaN, NaN]);
+    });
+
+    it("reach from the lowest to the highest of what is shown, not of what it is made of", () => {
+      expect(shownEnds(shown("value"))).toEqual([0, 1]);
+      expect(shownEnds(shown("change"))).toEqual([-1, 0.5]);
+      expect(shownEnds(shown("difference", theirs))).toEqual([-0.5, 0.5]);
+      expect(shownEnds(shown("difference"))).toBeNull();
+      expect(shownEnds(shown("value"))).toEqual([0, 1]);
+      const apart = ["change", "difference"] as const;
+      const [change, difference] = apart.map((mode) => ownScale([shown(mode, theirs)], mode));
+      expect(change).toMatchObject({ lo: -1, hi: 1, table: RED_BLUE });
+      expect(difference).toMatchObject({ lo: -0.5, hi: 0.5, table: RED_BLUE });
+      expect(ownScale([], "difference").table).toBe(RED_BLUE);
     });
 
     it("stand at the nearest epoch that can be shown", () => {

@@ -7,16 +7,24 @@ import io
 import math
 import re
 from pathlib import Path
-from typing import Any
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
-from playwright.sync_api import BrowserContext, Locator, expect
+from numpy.typing import NDArray
+from playwright.sync_api import BrowserContext, expect
+from tests.e2e.canvases import drawn, point
+from tests.e2e.synthetic import SMALL
 from tests.e2e.tabs import Board, Tab, opened, wait_until
 
 from sparsight.reader import read_run
 
 pytestmark = pytest.mark.browser
+
+CHANNELS = {info.name: info.channels for info in SMALL}
+STEPS = range(-1, 61)
+TABLES = (Path(__file__).parents[2] / "frontend/src/scale/tables.ts").read_text()
+RED_BLUE = np.array([[*bytes.fromhex(c)] for c in re.findall(".{6}", TABLES.split('"')[3])])
 
 
 def exported(tab: Tab, section: str, kind: str) -> bytes:
@@ -33,13 +41,6 @@ def exported(tab: Tab, section: str, kind: str) -> bytes:
 def table_of(content: bytes) -> list[dict[str, str]]:
     """Lines of a CSV file."""
     return list(csv.DictReader(io.StringIO(content.decode())))
-
-
-def point(place: Locator, x: float, y: float) -> dict[str, Any]:
-    """A position inside an element, by its shares."""
-    box = place.bounding_box()
-    assert box is not None
-    return {"x": x * box["width"], "y": y * box["height"]}
 
 
 @pytest.mark.parametrize("section", ["overview", "maps", "curves", "correlations"])
@@ -122,6 +123,28 @@ def test_maps_of_change_and_difference(board: Board, logdir: Path, browser: Brow
         }
         assert len(found) == 16 * 16
         assert float(found["4", "9"]["relative_entropy_difference"]) == pytest.approx(now - other)
+
+
+def test_the_range_of_a_difference_is_that_of_the_differences(
+    rust_board: Board, logdir: Path, browser: BrowserContext
+) -> None:
+    ours, theirs = read_run(logdir / "vanillaNet-s"), read_run(logdir / "sr2Net-s")
+
+    def less(layer: str, epoch: int) -> NDArray[np.float64]:
+        """Probe 3, of ln D."""
+        pair = (run.maps[layer][epoch] for run in (ours, theirs))
+        first, second = (maps.values()[maps.probe_ids.index(3)].astype(float) for maps in pair)
+        return (first - second) / math.log(CHANNELS[layer])
+
+    reach = {(layer, e): float(np.abs(less(layer, e)).max()) for layer in CHANNELS for e in STEPS}
+    layer, epoch = max((key for key in reach if key[0] != "fc1"), key=lambda key: reach[key])
+    view = {"mapMode": "difference", "mapColours": "shared", "probe": "3"}
+    with opened(browser, rust_board, layer=layer, epoch=str(epoch), **view) as tab:
+        large = tab.frame.get_by_role("img", name=f"Entropy map of {layer}, epoch {epoch}")
+        expect(large).to_have_count(1)
+        share = 0.5 + less(layer, epoch) / max(reach.values()) / 2
+        wanted = RED_BLUE[(share * 255).round().astype(int)]
+        wait_until(lambda: np.abs(drawn(large).astype(int) - wanted).max() <= 6)
 
 
 def test_correlations_are_the_stored_counts(

@@ -1,6 +1,7 @@
 import { nearest } from "./epochs";
 import type { Recorded } from "./join";
 import type { Mode } from "./statistics";
+import { extent } from "./statistics";
 /** A shown probe, or the mean over the whole probe set. */
 export type Probe = number | "mean";
 
@@ -63,6 +64,30 @@ export function shownAt(shown: ShownMaps, step: number): Float64Array {
   if (shown.mode === "value") return values;
   const base = baseAt(shown, step);
   return values.map((value, at) => value - (base[at] ?? NaN));
+}
+
+interface KnownEnds {
+  readonly shown: ShownMaps;
+  readonly ends: readonly [number, number] | null;
+}
+
+// By the maps, for as long as they are kept: all epochs are gone through to find them.
+const known = new WeakMap<LayerMaps, KnownEnds>();
+
+/** The lowest and the highest of what is shown at any epoch, of ln D; null where nothing is known. */
+export function shownEnds(shown: ShownMaps): readonly [number, number] | null {
+  const { maps, mode, reference } = shown;
+  const before = known.get(maps);
+  if (before?.shown.mode === mode && before.shown.reference === reference) return before.ends;
+  const ends = extent(rowsOf(shown));
+  known.set(maps, { shown, ends });
+  return ends;
+}
+
+function rowsOf(shown: ShownMaps): ArrayLike<number>[] {
+  const { maps, mode } = shown;
+  if (mode !== "value") return Array.from(maps.steps, (_, step) => shownAt(shown, step));
+  return [maps.lo, maps.hi].map((edge) => edge.map((h) => h / Math.log(maps.channels)));
 }
 
 /** What is subtracted at a step, [positions]; empty where there is nothing to compare with. */

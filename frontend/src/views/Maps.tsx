@@ -1,6 +1,5 @@
 import { useMemo } from "preact/hooks";
 import { RELATIVE_ENTROPY, grid } from "../data/statistics";
-import type { LayerTable } from "../data/table";
 import { shorten } from "../data/text";
 import { scalesOf } from "../render/scales";
 import type { ColourScale } from "../scale/colour";
@@ -10,6 +9,7 @@ import { Export } from "./Export";
 import { Legend } from "./Legend";
 import { MapDetail } from "./MapDetail";
 import { mapsCsv, mapsFigure } from "./mapExports";
+import { layerPictures, rangeOfMaps, usePictureScale } from "./pictures";
 import { ProbePicker } from "./ProbePicker";
 import { Section, Select } from "./Section";
 import { TileGrid } from "./TileGrid";
@@ -93,15 +93,17 @@ function useCommonScale(): ColourScale | null {
   const state = useAppState();
   const policy = state.fields.mapColours.cell.value;
   const mode = state.mapMode.value;
-  const pictures = state.mapPictures.value;
+  const runs = state.mapRuns.value;
   const tables = state.tables.value;
-  return useMemo(() => {
-    const tableOf = (name: string | null): LayerTable | null =>
-      tables.find(({ run }) => run === name) ?? null;
-    const rows = pictures.flatMap(({ run, less }) => {
-      const table = policy === "shared" ? tableOf(run) : null;
-      return table ? EDGES.flatMap((edge) => grid(table, edge, mode, tableOf(less))) : [];
-    });
+  const searched = rangeOfMaps(state) ? state.layers.value : [];
+  const ofMaps = usePictureScale(
+    searched.flatMap((layer) => layerPictures(state, layer, true)),
+    null,
+  );
+  const known = useMemo(() => {
+    const shown = tables.filter(({ run }) => policy === "shared" && runs.includes(run));
+    const rows = shown.flatMap((table) => EDGES.flatMap((edge) => grid(table, edge, "value")));
     return scalesOf([rows], RELATIVE_ENTROPY, mode, policy).common;
-  }, [policy, mode, tables, pictures]);
+  }, [policy, mode, tables, runs]);
+  return rangeOfMaps(state) ? ofMaps : known;
 }

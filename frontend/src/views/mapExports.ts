@@ -14,7 +14,7 @@ import type { Figure } from "../render/svg";
 import type { ColourScale } from "../scale/colour";
 import type { State } from "../state";
 import { titleOf } from "./colours";
-import { ownScale } from "./pictures";
+import { ownScale, rangeOfMaps } from "./pictures";
 
 const TILES = 16;
 const SIDE = 44;
@@ -27,10 +27,14 @@ export async function mapsFigure(state: State, common: ColourScale | null): Prom
     .peek()
     .flatMap(({ run, onset }) => (runs.includes(run) && onset !== null ? [onset] : []));
   const epochs = pick(state.mapSteps.peek(), TILES, [state.cursor.peek(), ...onsets]);
+  const mode = state.mapMode.peek();
+  const layers = new Map<string, readonly ShownMaps[]>();
+  for (const name of state.layers.peek()) layers.set(name, await allShown(state, name));
+  // The page's own scale may still lack what arrived only now.
+  const whole = rangeOfMaps(state) ? ownScale([...layers.values()].flat(), mode) : common;
   const rows = [];
-  for (const name of state.layers.peek()) {
-    const found = await allShown(state, name);
-    const scale = common ?? ownScale(found);
+  for (const [name, found] of layers) {
+    const scale = whole ?? ownScale(found, mode);
     for (const shown of found) {
       const run = pictures.length > 1 ? `, ${shorten(shown.maps.run, 12)}` : "";
       rows.push({
@@ -51,11 +55,10 @@ export async function mapsFigure(state: State, common: ColourScale | null): Prom
     change: "Entropy maps, change since the start",
     difference: `Entropy maps of ${first ?? ""} less ${second ?? ""}`,
   };
-  const mode = state.mapMode.peek();
   const scaleTitle = titleOf("Relative entropy H / ln D", mode, RELATIVE_ENTROPY.unit);
   const title = `${of[mode]}, ${which}: layers by epochs`;
   const notes = { title, scaleTitle, onsets, input: await inputOf(state) };
-  return tileFigure(notes, epochs, rows, SIDE, common);
+  return tileFigure(notes, epochs, rows, SIDE, whole);
 }
 
 /** The probe's picture, where it is one. */

@@ -1,14 +1,16 @@
 import { useMemo } from "preact/hooks";
 import type { Loaded } from "../api/resources";
 import type { LayerMaps, ShownMaps } from "../data/maps";
-import { sameShape, shownAt } from "../data/maps";
+import { sameShape, shownEnds } from "../data/maps";
 import { probesDiffer } from "../data/runs";
+import type { Mode } from "../data/statistics";
 import { RELATIVE_ENTROPY, extent } from "../data/statistics";
 import type { LayerInfo } from "../data/table";
 import { layerIndex } from "../data/table";
 import { scaleOf } from "../render/scales";
 import type { ColourScale } from "../scale/colour";
 import type { MapPicture, State } from "../state";
+import { useAppState } from "../state";
 import { useKept } from "./kept";
 
 /** The maps of one layer in one picture, as far as they have arrived. */
@@ -70,17 +72,20 @@ export function usePictureScale(
 ): ColourScale {
   const shown = pictures.flatMap((picture) => picture.shown ?? []);
   const parts = useKept(shown.flatMap(({ maps, mode, reference }) => [maps, mode, reference]));
-  return useMemo(() => common ?? ownScale(shown), [parts, common]);
+  const mode = useAppState().mapMode.value;
+  return useMemo(() => common ?? ownScale(shown, mode), [parts, common, mode]);
 }
 
 /** From the lowest to the highest value of several maps. */
-export function ownScale(pictures: readonly ShownMaps[]): ColourScale {
-  const ends = extent(pictures.flatMap((shown) => extent(rowsOf(shown)) ?? []).map((end) => [end]));
-  return scaleOf(ends, RELATIVE_ENTROPY, pictures[0]?.mode ?? "value");
+export function ownScale(pictures: readonly ShownMaps[], mode: Mode): ColourScale {
+  const ends = extent([pictures.flatMap((shown) => shownEnds(shown) ?? [])]);
+  return scaleOf(ends, RELATIVE_ENTROPY, mode);
 }
 
-function rowsOf(shown: ShownMaps): ArrayLike<number>[] {
-  const { maps, mode } = shown;
-  if (mode !== "value") return Array.from(maps.steps, (_, step) => shownAt(shown, step));
-  return [maps.lo, maps.hi].map((edge) => edge.map((h) => h / Math.log(maps.channels)));
+/**
+ * Whether the range of the data has to be looked for in the maps themselves. That of maps as they
+ * are is recorded as percentiles; but what two percentiles differ by is no percentile of differences.
+ */
+export function rangeOfMaps(state: State): boolean {
+  return state.fields.mapColours.cell.value === "shared" && state.mapMode.value !== "value";
 }
