@@ -51,8 +51,23 @@ def test_classes_beyond_the_last_are_refused(tmp_path):
 
 def test_an_incomplete_set_is_never_taken_for_the_whole(tmp_path):
     write_cifar_10(tmp_path)
-    with pytest.raises(DataError, match=r"holds 300 training images.* 50000 are needed"):
+    with pytest.raises(DataError, match=r"lacks data_batch_2.bin"):
         load_data("cifar-10", tmp_path)
+    write_cifar_10(tmp_path / "five", batches=(300,) * 5)
+    with pytest.raises(DataError, match=r"holds 1500 training images.* 50000 are needed"):
+        load_data("cifar-10", tmp_path / "five")
+
+
+@pytest.mark.parametrize("lacking", [1, 2])
+def test_a_later_file_never_takes_the_place_of_one_that_is_not_there(tmp_path, lacking):
+    """The positions of the probes would be wrong."""
+    write_cifar_10(tmp_path, batches=(80, 60, 70))
+    (tmp_path / f"cifar-10-batches-bin/data_batch_{lacking}.bin").unlink()
+    with pytest.raises(DataError, match=rf"lacks data_batch_{lacking}.bin"):
+        load_data("cifar-10", tmp_path, training=90, probes=20)
+    if lacking == 2:
+        few = load_data("cifar-10", tmp_path, training=60, validation=30, probes=20)
+        assert len(few.images) == 60
 
 
 def test_a_set_that_is_not_there_is_named(tmp_path):
@@ -144,6 +159,21 @@ def test_tiny_imagenet_with_a_missing_image(tmp_path):
     (tmp_path / "tiny-imagenet-200/val/images/val_1.JPEG").unlink()
     with pytest.raises(DataError, match=r"val_1.JPEG"):
         read_split("tiny-imagenet", tmp_path / "tiny-imagenet-200", "validation", 2)
+
+
+@pytest.mark.parametrize("lacking", ["n1_1.JPEG", "n1_0.JPEG"])
+def test_tiny_imagenet_with_a_class_that_lacks_an_image(tmp_path, lacking):
+    write_tiny_imagenet(tmp_path)
+    (tmp_path / "tiny-imagenet-200/train/n1/images" / lacking).unlink()
+    with pytest.raises(DataError, match="class n1 has 2, others have 3"):
+        read_split("tiny-imagenet", tmp_path / "tiny-imagenet-200", "training", 2)
+
+
+def test_tiny_imagenet_without_classes(tmp_path):
+    write_tiny_imagenet(tmp_path)
+    (tmp_path / "tiny-imagenet-200/wnids.txt").write_text("")
+    with pytest.raises(DataError, match=r"wnids.txt lists no class"):
+        read_split("tiny-imagenet", tmp_path / "tiny-imagenet-200", "training", 2)
 
 
 @pytest.mark.real_data

@@ -169,7 +169,7 @@ def test_a_job_that_fails_says_why(data, tmp_path, capfd):
     arguments = ["--preset", "smoke", "--network", "vanillaNet", "--data", data, *SMALL]
     arguments += ["--seed", "1", "--seed", "2", "--training-images", "3000", "--jobs", "2"]
     assert run(*arguments, "--runs", tmp_path) == 2
-    assert "holds 600 training images" in capfd.readouterr().err
+    assert "lacks data_batch_2.bin" in capfd.readouterr().err
 
 
 def test_a_finished_cell_is_not_run_again(data, tmp_path, capfd):

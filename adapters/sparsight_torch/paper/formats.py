@@ -91,12 +91,13 @@ def _spec(name: str) -> DatasetSpec:
 
 
 def _cifar(files: dict[Split, list[str]], parsed: Callable[[Path], Part]) -> Reader:
-    """CIFAR's files in their order; those that are not there are noticed by the images missing."""
+    """CIFAR's files in their order; without one, images of later ones would get its positions."""
 
     def read(folder: Path, split: Split) -> Iterator[Part]:
         for name in files[split]:
-            if (folder / name).is_file():
-                yield parsed(folder / name)
+            if not (folder / name).is_file():
+                raise DataError(f"{folder} lacks {name}, which is needed; download the set whole")
+            yield parsed(folder / name)
 
     return read
 
@@ -178,6 +179,8 @@ def _tiny_imagenet(folder: Path, split: Split) -> Iterator[Part]:
         raise DataError(
             f"{folder} is no Tiny-ImageNet folder: wnids.txt: {error.strerror}"
         ) from None
+    if not names:
+        raise DataError(f"{folder / 'wnids.txt'} lists no class; download the set whole")
     classes = {name: label for label, name in enumerate(names)}
     listed = _training_files if split == "training" else _validation_files
     for path, name in listed(folder, names):
@@ -189,10 +192,14 @@ def _tiny_imagenet(folder: Path, split: Split) -> Iterator[Part]:
 def _training_files(folder: Path, names: list[str]) -> Iterator[tuple[Path, str]]:
     """Classes in turn, so that the first N images hold all classes alike."""
     files = [sorted((folder / "train" / name / "images").glob("*.JPEG")) for name in names]
-    for place in range(max(map(len, files), default=0)):
-        for name, paths in zip(names, files, strict=True):
-            if place < len(paths):
-                yield paths[place], name
+    most, (fewest, short) = max(map(len, files)), min(zip(map(len, files), names, strict=True))
+    if fewest < most:  # the images after those that are missing would get their positions
+        raise DataError(
+            f"{folder} lacks training images: class {short} has {fewest}, others have {most}; "
+            "download the set whole"
+        )
+    for paths in zip(*files, strict=True):
+        yield from zip(paths, names, strict=True)
 
 
 def _validation_files(folder: Path, names: list[str]) -> Iterator[tuple[Path, str]]:
