@@ -146,13 +146,14 @@ def results(
     protocol = preset(preset_name).protocol
     if runs is not None:
         collect(runs, collected / protocol.name, protocol)
+    there = [name for name in protocols() if (collected / name).is_dir()]
+    if not there:
+        raise UsageError(f"{collected} holds no results; pass the --runs that made some")
     parts = [
         (part, read_results(collected / name))
         for name, part in protocols().items()
-        if (collected / name).is_dir()
+        if name in there or part.protocol.training is None  # the paper's own: all images
     ]
-    if not parts:
-        raise UsageError(f"{collected} holds no results; pass the --runs that made some")
     store(out, report(parts, collected.as_posix()))
     _console(stderr=True).print(f"{out} is written", soft_wrap=True)
 
