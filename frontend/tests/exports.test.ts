@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { twin } from "../src/api/twin";
+import { PAPER, twin } from "../src/api/twin";
 import { csv } from "../src/data/csv";
 import { byCoefficient, coefficient, shareExtent, shares } from "../src/data/histogram";
 import { continued, join } from "../src/data/join";
@@ -8,10 +8,12 @@ import type { LayerMaps, ShownMaps } from "../src/data/maps";
 import { entropyAt, positionText, shownAt, shownEnds, sides, stepNear } from "../src/data/maps";
 import { BINS } from "../src/data/runs";
 import type { Mode } from "../src/data/statistics";
-import { RELATIVE_ENTROPY, statisticOf } from "../src/data/statistics";
+import { RELATIVE_ENTROPY, grid, statisticOf } from "../src/data/statistics";
 import { sorted, summaries } from "../src/data/summary";
+import type { LayerTable } from "../src/data/table";
 import { scalesOf, shareScale } from "../src/render/scales";
 import { RED_BLUE } from "../src/scale/colour";
+import { overviewCsv } from "../src/views/exports";
 import { mapTip } from "../src/views/mapTip";
 import { ownScale } from "../src/views/pictures";
 import { shape, svgDocument, text, xml } from "../src/render/svg";
@@ -49,6 +51,34 @@ it("CSV quotes, leaves unknown numbers empty, and starts no formula", () => {
     ],
   );
   expect(lines).toBe('a,b\r\n"say ""x"", y",\r\n\'=cmd(),0.5\r\n,-1\r\n');
+});
+
+describe("the CSV of the overview", async () => {
+  const tables = await Promise.all(PAPER.runs.map((run) => twin().layers(run, never)));
+  const [reference, table] = tables as [LayerTable, LayerTable];
+  const lines = (mode: Mode) => {
+    const layers = ["fc1", "conv1"];
+    const rows = grid(table, RELATIVE_ENTROPY, mode, reference);
+    const found = new Map([[table.run, [4, 0].map((at) => rows[at] ?? new Float64Array())]]);
+    const scales = scalesOf([], RELATIVE_ENTROPY, mode, "fixed");
+    const compared = mode === "difference" ? reference.run : null;
+    const matrix = { statistic: RELATIVE_ENTROPY, mode, layers, reference: compared };
+    const written = overviewCsv([table], { ...matrix, rows: found, scales });
+    return { rows, lines: written.split("\r\n").map((line) => line.split(",")) };
+  };
+
+  it("names the run that was subtracted", () => {
+    const { rows, lines: found } = lines("difference");
+    const header = ["run", "subtracted_run", "layer", "epoch", "relative_entropy_difference"];
+    expect(found[0]).toEqual(header);
+    const value = String(rows[4]?.[40]);
+    expect(found).toContainEqual(["vanillaNet-s", "sr2Net-s", "fc1", "39", value]);
+  });
+
+  it("has no such column where nothing was", () => {
+    expect(lines("change").lines[0]).toEqual(["run", "layer", "epoch", "relative_entropy_change"]);
+    expect(lines("value").lines[1]?.slice(0, 3)).toEqual(["vanillaNet-s", "fc1", "-1"]);
+  });
 });
 
 describe("histograms of correlations", () => {

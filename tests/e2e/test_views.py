@@ -123,6 +123,8 @@ def test_maps_of_change_and_difference(board: Board, logdir: Path, browser: Brow
         }
         assert len(found) == 16 * 16
         assert float(found["4", "9"]["relative_entropy_difference"]) == pytest.approx(now - other)
+        assert found["4", "9"]["run"] == "vanillaNet-s"
+        assert found["4", "9"]["subtracted_run"] == "sr2Net-s"
 
 
 def test_the_range_of_a_difference_is_that_of_the_differences(

@@ -38,7 +38,7 @@ export function Overview() {
         <Export
           name="overview"
           figure={() => overviewFigure(state, matrix)}
-          csv={() => overviewCsv(state, matrix)}
+          csv={() => overviewCsv(state.tables.peek(), matrix)}
         />
       }
     >

@@ -6,21 +6,28 @@ import type { Correlations, RunEntry } from "../data/runs";
 import { BINS } from "../data/runs";
 import { unitOf } from "../data/statistics";
 import { SUMMARY_COLUMNS, sorted, summaries } from "../data/summary";
+import type { LayerTable } from "../data/table";
 import { shorten } from "../data/text";
 import type { Chart } from "../render/figures";
 import { chartFigure, heatFigure } from "../render/figures";
 import type { Figure } from "../render/svg";
 import type { ColourScale } from "../scale/colour";
 import type { State } from "../state";
+import { titleOf } from "./colours";
 import type { Matrix } from "./matrix";
 import type { PlotData } from "./Plot";
 
 const COLUMNS = 640;
 
+/** The column with the run that was subtracted. */
+export const SUBTRACTED = "subtracted_run";
+
 /** The overview as a figure. */
 export function overviewFigure(state: State, matrix: Matrix): Figure {
   const unit = unitOf(matrix.statistic, matrix.mode);
-  const title = `${matrix.statistic.title}${matrix.mode === "value" ? "" : `, ${matrix.mode}`}`;
+  const { mode, reference } = matrix;
+  const from = mode === "difference" && reference !== null ? ` from ${shorten(reference, 60)}` : "";
+  const title = `${matrix.statistic.title}${mode === "value" ? "" : `, ${mode}${from}`}`;
   const range = state.range.peek();
   const panels = state.chosen.peek().flatMap(({ run, onset }) => {
     const steps = state.table(run).peek().value?.steps;
@@ -30,26 +37,25 @@ export function overviewFigure(state: State, matrix: Matrix): Figure {
     const labels = matrix.layers.map((name) => shorten(name, 24));
     return [{ title: shorten(run, 60), labels, rows, columns, onset, scaleOf: matrix.scales.of }];
   });
-  const scaleTitle = `${title} [${unit}]`;
+  const scaleTitle = titleOf(matrix.statistic.title, mode, unit);
   return heatFigure(`${title}: layers by epochs`, panels, matrix.scales.common, scaleTitle);
 }
 
-/** Every value behind the overview. */
-export function overviewCsv(state: State, matrix: Matrix): string {
-  const rows = state.tables
-    .peek()
-    .flatMap((table) =>
-      matrix.layers.flatMap((layer, at) =>
-        Array.from(table.steps, (step, index): Cell[] => [
-          ...[table.run, layer, step, matrix.rows.get(table.run)?.[at]?.[index] ?? NaN],
-        ]),
-      ),
-    );
-  const { id } = matrix.statistic;
-  return csv(
-    ["run", "layer", "epoch", matrix.mode === "value" ? id : `${id}_${matrix.mode}`],
-    rows,
+/** Every value behind the overview; of a difference with the run that was subtracted. */
+export function overviewCsv(tables: readonly LayerTable[], matrix: Matrix): string {
+  const { mode, reference } = matrix;
+  const less = mode === "difference" ? [reference] : [];
+  const rows = tables.flatMap((table) =>
+    matrix.layers.flatMap((layer, at) =>
+      Array.from(table.steps, (step, index): Cell[] => [
+        ...[table.run, ...less, layer, step],
+        matrix.rows.get(table.run)?.[at]?.[index] ?? NaN,
+      ]),
+    ),
   );
+  const { id } = matrix.statistic;
+  const names = ["run", ...less.map(() => SUBTRACTED), "layer", "epoch"];
+  return csv([...names, mode === "value" ? id : `${id}_${mode}`], rows);
 }
 
 /** What the plots show, as figures on white ground. */

@@ -14,6 +14,7 @@ import type { Figure } from "../render/svg";
 import type { ColourScale } from "../scale/colour";
 import type { State } from "../state";
 import { titleOf } from "./colours";
+import { SUBTRACTED } from "./exports";
 import { ownScale, rangeOfMaps } from "./pictures";
 
 const TILES = 16;
@@ -89,13 +90,13 @@ function hasLayer(state: State, run: string, layer: string): boolean {
   return table !== null && layerIndex(table, layer) >= 0;
 }
 
-/** The maps of the chosen layer at the cursor, value by value. */
+/** The maps of the chosen layer at the cursor, value by value; with the run that is subtracted. */
 export async function mapsCsv(state: State): Promise<string> {
   const mode = state.mapMode.peek();
   const layer = state.layer.peek() ?? "";
   const rows: Cell[][] = [];
   for (const shown of await allShown(state, layer)) {
-    const { maps } = shown;
+    const { maps, reference } = shown;
     const [, width] = sides(maps.shape);
     const step = stepNear(shown, state.cursor.peek());
     if (step < 0) continue; // no epoch in common
@@ -104,9 +105,12 @@ export async function mapsCsv(state: State): Promise<string> {
       const place = [maps.steps[step] ?? NaN, Math.floor(at / width), at % width];
       const values = [entropyAt(maps, step, at), share, compared[at] ?? NaN];
       const known = mode === "value" ? values.slice(0, 2) : values;
-      rows.push([maps.run, layer, String(maps.probe), ...place, ...known]);
+      const less = mode === "difference" ? [reference?.run ?? null] : [];
+      rows.push([maps.run, ...less, layer, String(maps.probe), ...place, ...known]);
     });
   }
-  const names = ["run", "layer", "probe", "epoch", "row", "column", "entropy", "relative_entropy"];
-  return csv(mode === "value" ? names : [...names, `relative_entropy_${mode}`], rows);
+  const runs = mode === "difference" ? ["run", SUBTRACTED] : ["run"];
+  const names = ["layer", "probe", "epoch", "row", "column", "entropy", "relative_entropy"];
+  const compared = mode === "value" ? [] : [`relative_entropy_${mode}`];
+  return csv([...runs, ...names, ...compared], rows);
 }
