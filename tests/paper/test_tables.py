@@ -9,25 +9,24 @@ from pathlib import Path
 import pytest
 
 from sparsight.cli import main
-from sparsight.errors import RunError
+from sparsight.errors import RunError, UsageError
 from sparsight_torch.paper.cells import PRESETS
 from sparsight_torch.paper.choices import Choices, choices_of
 from sparsight_torch.paper.commands import command, select
 from sparsight_torch.paper.figures import FIGURES
+from sparsight_torch.paper.layers import layers_table, meaning, onset_table
 from sparsight_torch.paper.report import (
     cells_table,
     choices_table,
-    layers_table,
-    meaning,
-    onset_table,
     protocols,
     report,
     validation_table,
 )
-from sparsight_torch.paper.results import read_results
+from sparsight_torch.paper.results import Results, collect, read_results
 from sparsight_torch.paper.tables import PAPER_TABLE2, rendered, table2, table3
 
-SMALL, FULL = PRESETS["small"], PRESETS["full"]
+SMALL, FULL, LONG = PRESETS["small"], PRESETS["full"], PRESETS["long"]
+SHORT = dataclasses.replace(SMALL, protocol=dataclasses.replace(SMALL.protocol, epochs=3))
 
 
 def result_of(preset, cell, accuracy, fall=0.5, pattern=0.0):
@@ -36,6 +35,7 @@ def result_of(preset, cell, accuracy, fall=0.5, pattern=0.0):
     return {
         "cell": dataclasses.asdict(cell),
         "protocol": dataclasses.asdict(preset.protocol),
+        "arithmetic": ["float32", False],
         "hardware": {
             "gpu": None,
             "processor": "a CPU",
@@ -58,6 +58,7 @@ def result_of(preset, cell, accuracy, fall=0.5, pattern=0.0):
                 "rms": [0.1] + [20.0] * epochs,
                 "dead_fraction": [None] * (epochs + 1),
                 "correlation_mean": [0.0] * (epochs + 1),
+                "correlation_mean_absolute": [0.2] * (epochs + 1),
             }
         },
     }
@@ -127,7 +128,7 @@ def test_other_choices_stand_under_the_defaults_with_their_spread(tmp_path):
     assert [row[1] for row in rows] == ["defaults", "lambda=0.01", "reduction=mean"]
     assert [row[0] for row in rows] == ["cifar-10 sr2Net-s (2 seeds)", "", ""]
     assert {row[2] for row in rows} == {".5500 ± .0500"}
-    assert rows[0][6:] == (".50 ± .00", ".90 ± .00", "20.00 ± .00", "–")
+    assert rows[0][6:9] == (".50 ± .00", ".90 ± .00", "20.00 ± .00")
 
 
 def test_a_network_that_never_had_a_finite_loss_is_shown(tmp_path):
@@ -140,20 +141,66 @@ def test_a_network_that_never_had_a_finite_loss_is_shown(tmp_path):
 @pytest.mark.parametrize(
     ("patterns", "said"),
     [
-        ([0.0, 0.0], "In all 2 layers whose relative entropy fell by more than .05, the activ"),
-        ([0.0, 0.4], "In 1 of 2 layers"),
-        ([0.4, 0.4], "in 2 their pattern grew sparse too, as the paper says"),
+        (
+            {"vanillaNet": [-0.1, 0.03, 0.4], "sr2Net": [0.0]},
+            "did not fall in 2 of 4, fell by more than .02 in 2, and by more than .05 in 1. In "
+            "networks without penalties it did not fall in 1 of 3, fell by more than .02 in 2, and "
+            "by more than .05 in 1. **What the paper calls "
+            '"sparsity" is, in these runs, mostly scale.**',
+        ),
+        (
+            {"sr2Net": [0.4, 0.4]},
+            "In networks without penalties it was not measured. **The patterns grew sparse too",
+        ),
     ],
 )
 def test_what_the_layers_mean_is_counted(tmp_path, patterns, said):
-    cells = SMALL.cells[:2]
-    stored = [result_of(SMALL, c, 0.5, 0.5, p) for c, p in zip(cells, patterns, strict=True)]
+    """Run by run: a mean over seeds would hide one that differs."""
+    stored = [
+        result_of(SMALL, cell, 0.5, 0.5, pattern)
+        for network, values in patterns.items()
+        for cell, pattern in zip(seeds_of(SMALL, network, "s"), values, strict=False)
+    ]
     assert said in meaning(read_results(store(tmp_path, *stored)))
 
 
+def test_no_layer_that_fell_means_nothing(tmp_path):
+    stored = result_of(SMALL, SMALL.cells[0], 0.5, fall=0.01)
+    assert "In no layer of these runs" in meaning(read_results(store(tmp_path, stored)))
+
+
+def test_results_of_another_arithmetic_are_no_seeds(tmp_path):
+    one, two = (result_of(SMALL, cell, 0.5) for cell in SMALL.cells[:1] * 2)
+    two["arithmetic"] = ["bf16", True]
+    titles = [group.title for group in read_results(store(tmp_path / "runs", one, two)).groups]
+    assert titles == ["cifar-10 vanillaNet-s", "cifar-10 vanillaNet-s bf16, compiled"]
+    for number, result in enumerate((one, two)):
+        runs = store(tmp_path / str(number), result)
+        (runs / "0").rename(runs / SMALL.cells[0].name)
+    collected = tmp_path / "collected"
+    collect(tmp_path / "0", collected, SMALL.protocol)
+    with pytest.raises(UsageError, match=r"in bf16, compiled, and .* in float32; move the old"):
+        collect(tmp_path / "1", collected, SMALL.protocol)
+
+
+def test_the_papers_numbers_stand_beside_runs_as_long_as_its_own():
+    rows = table2(LONG, Results(())).rows
+    assert [row[-1] for row in rows] == ["–"] * 5 + [".5513"]
+    assert table2(SHORT, Results((), 3)).header == ("network", "c10 s", "c10 m")
+    assert table2(FULL, Results(())).header.count("paper") == 6
+    assert "paper" not in table2(FULL, Results((), 3)).header
+    assert "paper" not in table3(FULL, Results((), 3)).header
+
+
+def test_what_was_not_run_at_all_is_shown_so():
+    text = report([(FULL, Results(()))], "docs/results")
+    assert "| vanillaNet | not run | .3486 | not run | .3603 |" in text
+    assert "| LeNet | not run | .6006 -> .6101 |" in text
+    assert "Validation" not in text
+
+
 def test_protocols_do_not_mix(tmp_path):
-    other = result_of(SMALL, SMALL.cells[1], 0.5)
-    other["protocol"]["epochs"] = 3
+    other = result_of(SHORT, SMALL.cells[1], 0.5)
     store(tmp_path, result_of(SMALL, SMALL.cells[0], 0.5), other)
     with pytest.raises(RunError, match=r"several protocols \(epochs: 3, not 60\)"):
         read_results(tmp_path)
@@ -263,16 +310,14 @@ def test_bad_input_gets_a_sentence(arguments, message, tmp_path, monkeypatch, ca
 
 
 def test_the_title_says_how_long_it_was_trained(tmp_path):
-    stored = result_of(SMALL, SMALL.cells[0], 0.5)
-    stored["protocol"]["epochs"] = 3
+    stored = result_of(SHORT, SMALL.cells[0], 0.5)
     results = read_results(store(tmp_path, stored))
     assert table2(SMALL, results).title == "Table 2: best accuracy in 3 epochs"
 
 
 def test_runs_of_other_numbers_are_not_collected(tmp_path, capfd):
     """Their commands on the page would be wrong."""
-    stored = result_of(SMALL, SMALL.cells[0], 0.5)
-    stored["protocol"]["epochs"] = 3
+    stored = result_of(SHORT, SMALL.cells[0], 0.5)
     store(tmp_path / "runs", stored)
     page, collected = str(tmp_path / "page.md"), str(tmp_path / "collected")
     arguments = ["--out", page, "--collected", collected, "--runs", str(tmp_path / "runs")]
@@ -304,6 +349,17 @@ def test_a_file_that_is_no_result(tmp_path):
     stored["cell"]["choices"]["padding"] = "reflect"
     (tmp_path / "x.json").write_text(json.dumps(stored))
     with pytest.raises(RunError, match="no result of a cell: padding=reflect"):
+        read_results(tmp_path)
+    for part in ("hardware", "onset", "versions", "arithmetic"):
+        stored = result_of(SMALL, SMALL.cells[0], 0.5)
+        del stored[part]
+        (tmp_path / "x.json").write_text(json.dumps(stored))
+        with pytest.raises(RunError, match=f"no result of a cell: it has no {part}"):
+            read_results(tmp_path)
+    stored = result_of(SMALL, SMALL.cells[0], 0.5)
+    del stored["layers"]["conv4"]["rms"][-1]
+    (tmp_path / "x.json").write_text(json.dumps(stored))
+    with pytest.raises(RunError, match=r"its curves are of \[59, 60\] epochs"):
         read_results(tmp_path)
 
 

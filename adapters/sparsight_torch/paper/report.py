@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import statistics
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from .cells import PRESETS, Cell, Preset, Protocol
 from .classics import CLASSICS
-from .results import Group, Results, end, over_seeds
-from .tables import NOT_RUN, Table, accuracy, printed, rendered, table2, table3
+from .layers import ONSET, READING, layers_table, meaning, onset_table
+from .results import Group, Results, end
+from .tables import NOT_RUN, Table, accuracy, printed, rendered, spread, table2, table3
 
 __all__ = ["protocols", "report"]
 
@@ -23,37 +23,11 @@ read, and what the results mean for its claims. "At the end" is the median of th
 "±" is half the range over seeds.
 """
 
-_READING = """\
-### Entropy, scale-free entropy and RMS
-
-Before training → at the end, mean over the seeds run, on the probes. The entropy of a softmax falls
-when activations merely grow: only where the *scale-free* entropy (each RFAV divided by its own RMS)
-falls too has the pattern grown sparse. "Growth" says that the relative entropy fell by more than
-.05 while the scale-free entropy fell by less than .02 or a fifth of that.
-"""
-
-_ONSET = """\
-### Around the onset
-
-Relative entropy six epochs before the onset (or before training), at it, ten epochs after it (or in
-the last epoch), and at the end: means over the seeds that have an onset.
-"""
-
-_MOVE_MOST = ("conv3", "conv4", "fc1")  # says the paper
-
 _CHOICES = """\
 ### What the paper leaves open
 
 Each choice varied alone, under the same network with the defaults; conv4's values are at the end.
 """
-
-_STATISTICS = {
-    "relative_entropy": "relative entropy",
-    "scale_free_entropy": "scale-free entropy",
-    "rms": "RMS",
-    "dead_fraction": "dead channels",
-    "correlation_mean": "filter correlation",
-}
 
 
 def protocols() -> dict[str, Preset]:
@@ -82,11 +56,13 @@ def _section(preset: Preset, results: Results) -> Iterator[str]:
     yield rendered(table2(preset, results), "markdown")
     if any(cell.network in CLASSICS for cell in preset.cells):
         yield rendered(table3(preset, results), "markdown")
+    if not results.groups:
+        return
     yield rendered(validation_table(results), "markdown")
-    yield _READING
+    yield READING
     yield meaning(results)
     yield rendered(layers_table(results.default), "markdown")
-    yield _ONSET
+    yield ONSET
     yield rendered(onset_table(results.default), "markdown")
     if results.varied:
         yield _CHOICES
@@ -94,6 +70,7 @@ def _section(preset: Preset, results: Results) -> Iterator[str]:
         yield rendered(layers_table(results.varied), "markdown")
     yield "### Every cell\n"
     yield rendered(cells_table(preset, results), "markdown")
+    yield f"{_hours(results)}\n"
 
 
 def validation_table(results: Results) -> Table:
@@ -103,73 +80,20 @@ def validation_table(results: Results) -> Table:
         (
             group.title,
             accuracy(group),
-            _over_seeds(group.curves("accuracy/validation"), end, 3),
+            spread(group.curves("accuracy/validation"), end, 3),
             *_losses(group),
             group.onsets,
         )
         for group in results.default
     ]
-    return Table("Validation", header, tuple(rows) or ((NOT_RUN,),))
-
-
-def layers_table(groups: Sequence[Group]) -> Table:
-    """Raw entropy, scale-free entropy and RMS side by side, for every network run."""
-    header = ("run", "layer", *_STATISTICS.values(), "reading")
-    rows = []
-    for group in groups:
-        name = f"{group.title} {group.cell.choices.label}".strip()
-        for at, layer in enumerate(group.results[0]["layers"]):
-            cells = [_moved(group.layer(layer, statistic)) for statistic in _STATISTICS]
-            rows.append(("" if at else name, layer, *cells, reading(group, layer)))
-    return Table("Layers", header, tuple(rows) or ((NOT_RUN,),))
-
-
-def onset_table(groups: Sequence[Group]) -> Table:
-    """How far the entropy of the deeper layers had fallen when overfitting began."""
-    header = ("run", "onset of epoch", *_MOVE_MOST)
-    rows = [(g.title, g.onsets, *(_around(g, layer) for layer in _MOVE_MOST)) for g in groups]
-    return Table("Relative entropy around the onset", header, tuple(rows) or ((NOT_RUN,),))
-
-
-def _around(group: Group, layer: str) -> str:
-    found = []
-    for result in group.results:
-        curve = result["layers"].get(layer, {}).get("relative_entropy", ())
-        if curve and result["onset"] is not None and None not in curve:
-            onset = result["onset"] + 1  # the first value is of before training
-            late = min(onset + 10, len(curve) - 1)
-            found.append((curve[max(0, onset - 6)], curve[onset], curve[late], end(curve)))
-    means = map(statistics.fmean, zip(*found, strict=True))
-    return " → ".join(map(_written, means)) or "–"
-
-
-def meaning(results: Results) -> str:
-    """What the layers' table says of "sparsity", in a sentence that is counted from it."""
-    readings = [
-        reading(group, layer) for group in results.default for layer in group.results[0]["layers"]
-    ]
-    growth, pattern = readings.count("growth"), readings.count("pattern too")
-    fallen = growth + pattern
-    if not fallen:
-        return "**In no layer of these runs did the relative entropy fall by more than .05.**\n"
-    of = f"{growth} of {fallen}" if pattern else f"all {growth}"
-    of = f"In {of} layers whose relative entropy fell by more than .05"
-    if growth > pattern:
-        return (
-            f"**{of}, the activations only grew: their pattern is about as dense as before "
-            'training. What the paper calls "sparsity" is, in these runs, mostly scale.**\n'
-        )
-    return (
-        f"**{of}, the activations only grew; in {pattern} their pattern grew sparse too, as the "
-        "paper says.**\n"
-    )
+    return Table("Validation", header, tuple(rows))
 
 
 def choices_table(results: Results) -> Table:
     """Cells with other choices than the defaults, under those with them."""
     validation = ("best accuracy", "lowest loss", "at the end", "onset of epoch")
-    layers = ("conv4: relative entropy", "scale-free", "RMS", "conv1: filter correlation")
-    header = ("run", "choice", *validation, *layers)
+    conv4 = ("conv4: relative entropy", "scale-free", "RMS")
+    header = ("run", "choice", *validation, *conv4, "conv1: filter correlation c", "abs(c)")
     plain = {_plain(group.cell): group for group in results.default}
     rows, before = [], None
     for group in results.varied:
@@ -197,6 +121,11 @@ def cells_table(preset: Preset, results: Results) -> Table:
     return Table("Commands, and where and how long they ran", header, tuple(rows))
 
 
+def _hours(results: Results) -> str:
+    seconds = [result["seconds"] for group in results.groups for result in group.results]
+    return f"In all {len(seconds)} cells, {sum(seconds) / 3600:.1f} hours."
+
+
 def _protocol(protocol: Protocol) -> str:
     training, validation = protocol.training or "all", protocol.validation or "all"
     return (
@@ -206,55 +135,18 @@ def _protocol(protocol: Protocol) -> str:
     )
 
 
-def reading(group: Group, layer: str) -> str:
-    """Whether a layer's entropy fell, and if so whether its pattern grew sparse, in two words."""
-    entropy = _move(group.layer(layer, "relative_entropy"))
-    scale_free = _move(group.layer(layer, "scale_free_entropy"))
-    if entropy is None or scale_free is None:
-        return "–"
-    fall, pattern = entropy[0] - entropy[1], scale_free[0] - scale_free[1]
-    if fall <= 0.05:
-        return "stays dense" if entropy[1] > 0.9 else "does not fall"
-    return "growth" if pattern < max(0.02, 0.2 * fall) else "pattern too"
-
-
 def _outcome(group: Group) -> tuple[str, ...]:
-    conv4 = [group.layer("conv4", name) for name in ("relative_entropy", "scale_free_entropy")]
-    conv4 += [group.layer("conv4", "rms"), group.layer("conv1", "correlation_mean")]
-    return (accuracy(group), *_losses(group), group.onsets, *(_over_seeds(c, end) for c in conv4))
+    conv4 = ("relative_entropy", "scale_free_entropy", "rms")
+    conv1 = ("correlation_mean", "correlation_mean_absolute")
+    curves = [group.layer("conv4", name) for name in conv4]
+    curves += [group.layer("conv1", name) for name in conv1]
+    return (accuracy(group), *_losses(group), group.onsets, *(spread(c, end) for c in curves))
 
 
 def _losses(group: Group) -> tuple[str, str]:
     """The lowest validation loss, and that at the end."""
     curves = group.curves("loss/validation")
-    return _over_seeds(curves, min, 3), _over_seeds(curves, end, 3)
-
-
-def _move(curves: Sequence[Sequence[float]]) -> tuple[float, float] | None:
-    """Mean over seeds, before training and at the end; None where it was not measured."""
-    if not all(curves):
-        return None
-    return statistics.fmean(c[0] for c in curves), statistics.fmean(map(end, curves))
-
-
-def _moved(curves: Sequence[Sequence[float]]) -> str:
-    move = _move(curves)
-    return "–" if move is None else f"{_written(move[0])} → {_over_seeds(curves, end)}"
-
-
-def _over_seeds(
-    curves: Sequence[Sequence[float]], of: Callable[[Sequence[float]], float], digits: int = 2
-) -> str:
-    """A number of each seed's curve, with the spread; a dash where a curve holds none."""
-    if not all(curves):
-        return "–"
-    return over_seeds(map(of, curves), lambda value: _written(value, digits))
-
-
-def _written(value: float, digits: int = 2) -> str:
-    """A number as tables print it: .30, 11.25."""
-    text = f"{round(value, digits) + 0:.{digits}f}"  # + 0: no -.00
-    return text.replace("0.", ".", 1) if abs(value) < 1 and not text.startswith("1") else text
+    return spread(curves, min, 3), spread(curves, end, 3)
 
 
 def _plain(cell: Cell) -> tuple[str, str]:

@@ -33,12 +33,26 @@ __all__ = [
 Column = tuple[str, str, str]
 """Data set, size, optimiser."""
 
+_PARTS = {
+    "cell",
+    "protocol",
+    "arithmetic",
+    "hardware",
+    "versions",
+    "best_accuracy",
+    "onset",
+    "seconds",
+    "epochs",
+    "layers",
+}
+_CURVES = ("loss/validation", "accuracy/validation")
+
 _LAST = 10  # epochs whose median is reported: single ones swing
 
 
 @dataclasses.dataclass(frozen=True)
 class Group:
-    """Results of one cell, one a seed."""
+    """Results of one cell in one arithmetic, one a seed."""
 
     cell: Cell
     """With seed 0."""
@@ -49,6 +63,8 @@ class Group:
         """Names it in a table, but for its choices: cifar-10 sr2Net-s Adam (3 seeds)."""
         parts = [self.cell.data, self.cell.label]
         parts += ["Adam"] if self.cell.optimiser == "adam" else []
+        arithmetic = _arithmetic(self.results[0]["arithmetic"])
+        parts += [arithmetic] if arithmetic != "float32" else []
         parts += [f"({len(self.results)} seeds)"] if len(self.results) > 1 else []
         return " ".join(parts)
 
@@ -124,13 +140,18 @@ def read_result(path: Path) -> dict[str, Any]:
         content: dict[str, Any] = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError) as error:
         raise RunError(f"cannot read the result {path}: {error}") from None
-    needed = {"cell", "protocol", "best_accuracy", "epochs", "layers"}
-    if not isinstance(content, dict) or not needed <= content.keys():
-        raise RunError(f"{path} is no result of a cell")
+    missing = sorted(_PARTS - content.keys()) if isinstance(content, dict) else sorted(_PARTS)
+    if missing:
+        raise RunError(f"{path} is no result of a cell: it has no {', '.join(missing)}")
     try:
         _cell(content)
-    except (TypeError, KeyError, UsageError) as error:
+        lengths = {len(content["epochs"][name]) for name in _CURVES}
+        for curves in content["layers"].values():
+            lengths |= {len(curve) - 1 for curve in curves.values()}  # and before training
+    except (TypeError, KeyError, AttributeError, UsageError) as error:
         raise RunError(f"{path} is no result of a cell: {error}") from None
+    if lengths != {content["protocol"]["epochs"]}:
+        raise RunError(f"{path} is no result of a cell: its curves are of {sorted(lengths)} epochs")
     return content
 
 
@@ -145,11 +166,12 @@ def read_results(folder: Path) -> Results:
         other = difference(result["protocol"], results[0]["protocol"])
         if other:
             raise RunError(f"{folder} mixes results of several protocols ({other}); pass one's")
-    groups: dict[Cell, list[dict[str, Any]]] = {}
+    groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for result in sorted(results, key=lambda result: _place(_cell(result))):
-        groups.setdefault(dataclasses.replace(_cell(result), seed=0), []).append(result)
+        cell = dataclasses.replace(_cell(result), seed=0)
+        groups.setdefault((cell, *result["arithmetic"]), []).append(result)
     return Results(
-        tuple(Group(cell, tuple(group)) for cell, group in groups.items()),
+        tuple(Group(cell, tuple(group)) for (cell, *_), group in groups.items()),
         results[0]["protocol"]["epochs"] if results else None,
     )
 
@@ -157,7 +179,8 @@ def read_results(folder: Path) -> Results:
 def collect(runs: Path, folder: Path, protocol: Protocol) -> list[Path]:
     """Copy the results of finished cells into `folder`, one file a cell; the files written.
 
-    Raises UsageError where there are none, or where they are of another protocol.
+    Raises UsageError where there are none, where they are of another protocol, or where one of the
+    same cell in another arithmetic is there already.
     """
     paths = sorted(runs.glob("*/result.json"))
     if not paths:
@@ -169,7 +192,23 @@ def collect(runs: Path, folder: Path, protocol: Protocol) -> list[Path]:
                 f"{path} is of another protocol than preset {protocol.name} ({other}), and cannot "
                 "stand among its results"
             )
+        _check_same_arithmetic(path, folder / f"{path.parent.name}.json")
     return [store(folder / f"{path.parent.name}.json", path.read_text("utf-8")) for path in paths]
+
+
+def _check_same_arithmetic(new: Path, old: Path) -> None:
+    if old.exists():
+        precisions = [read_result(path)["arithmetic"] for path in (new, old)]
+        if precisions[0] != precisions[1]:
+            raise UsageError(
+                f"{new} was computed in {_arithmetic(precisions[0])}, and {old} in "
+                f"{_arithmetic(precisions[1])}; move the old one away first"
+            )
+
+
+def _arithmetic(parts: Sequence[Any]) -> str:
+    precision, is_compiled = parts
+    return f"{precision}, compiled" if is_compiled else str(precision)
 
 
 def store(path: Path, text: str) -> Path:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -22,8 +22,10 @@ __all__ = [
     "accuracy",
     "printed",
     "rendered",
+    "spread",
     "table2",
     "table3",
+    "written",
 ]
 
 Format = Literal["text", "markdown", "latex"]
@@ -52,6 +54,11 @@ PAPER_TABLE2 = {
     for column, value in zip(_COLUMNS, values, strict=True)
 }
 """Best accuracy within 100 epochs, by network and column."""
+
+_EPOCHS = 100  # in which the paper trained for both tables
+
+_PAPER = {_EPOCHS: PAPER_TABLE2, 200: {("sr3Net", ("cifar-100", "xxl", "sgd")): 0.5513}}
+"""What the paper prints, by how many epochs it trained."""
 
 PAPER_TABLE3 = {
     ("LeNet", "cifar-10"): 0.6006,
@@ -84,37 +91,43 @@ class Table:
 def table2(preset: Preset, results: Results) -> Table:
     """Best accuracy of the six networks: ours, its spread over seeds, and the paper's.
 
-    The paper's stands only beside columns that it prints. Raises UsageError for a preset without
-    any of the six.
+    The paper's stands only beside columns that it prints for as many epochs. Raises UsageError for
+    a preset without any of the six.
     """
     cells = [cell for cell in preset.cells if cell.network in NETWORKS]
     if not cells:
         raise UsageError("the preset has no cell of Table 2; full has them all")
     columns = list(dict.fromkeys((cell.data, cell.size, cell.optimiser) for cell in cells))
+    papers = _PAPER.get(results.epochs or preset.protocol.epochs, {})
+    beside = {column for _, column in papers}
     header = ["network"]
     for column in columns:
-        header += [_title(column), "paper"] if column in _COLUMNS else [_title(column)]
+        header += [_title(column), "paper"] if column in beside else [_title(column)]
     rows = []
     for network in NETWORKS:
         row = [network]
         for column in columns:
             row.append(_best(results.of(network, column)))
-            if column in _COLUMNS:
-                row.append(printed(PAPER_TABLE2[network, column]))
+            if column in beside:
+                value = papers.get((network, column))
+                row.append("–" if value is None else printed(value))
         rows.append(tuple(row))
     return Table(_headline("Table 2: best accuracy", preset, results), tuple(header), tuple(rows))
 
 
 def table3(preset: Preset, results: Results) -> Table:
-    """Best accuracy of LeNet and AlexNet without -> with regularisation, ours and the paper's.
+    """Best accuracy of LeNet and AlexNet without -> with regularisation.
+
+    Ours, and the paper's beside runs of as many epochs.
 
     Raises UsageError for a preset without either.
     """
     if not any(cell.network in CLASSICS for cell in preset.cells):
         raise UsageError("the preset has no cell of Table 3; full has them all")
+    beside = (results.epochs or preset.protocol.epochs) == _EPOCHS
     header = ["network"]
     for data in DATASETS:
-        header += [_SHORT[data], "paper"]
+        header += [_SHORT[data], "paper"] if beside else [_SHORT[data]]
     rows = []
     for network in ("LeNet", "AlexNet"):
         row = [network]
@@ -122,7 +135,8 @@ def table3(preset: Preset, results: Results) -> Table:
             pair = (network, f"{network}-sr")
             ours = [_best(results.of(name, (data, "", "sgd"))) for name in pair]
             row.append(NOT_RUN if ours == [NOT_RUN] * 2 else " -> ".join(ours))
-            row.append(" -> ".join(printed(PAPER_TABLE3[name, data]) for name in pair))
+            if beside:
+                row.append(" -> ".join(printed(PAPER_TABLE3[name, data]) for name in pair))
         rows.append(tuple(row))
     title = "Table 3: best accuracy without -> with regularisation"
     return Table(_headline(title, preset, results), tuple(header), tuple(rows))
@@ -179,6 +193,24 @@ def _title(column: Column) -> str:
     return f"{_SHORT[data]} {size}" + (" Adam" if optimiser == "adam" else "")
 
 
+def written(value: float, digits: int = 2) -> str:
+    """A number as the tables print it: .30, 11.25."""
+    text = f"{round(value, digits) + 0:.{digits}f}"  # + 0: no -.00
+    return text.replace("0.", ".", 1) if abs(value) < 1 and not text.startswith("1") else text
+
+
 def printed(value: float) -> str:
     """An accuracy as the paper prints it: .3486."""
-    return f"{value:.4f}".removeprefix("0")
+    return written(value, 4)
+
+
+def spread(
+    curves: Sequence[Sequence[float]], of: Callable[[Sequence[float]], float], digits: int = 2
+) -> str:
+    """A number of each seed's curve: the mean, and half the range where there are several.
+
+    A dash where a curve holds none.
+    """
+    if not all(curves):
+        return "–"
+    return over_seeds(map(of, curves), lambda value: written(value, digits))
