@@ -100,6 +100,14 @@ export class State {
       !this.chosen.value.some(({ run }) => this.isLoading(run)),
   );
 
+  /**
+   * Whether what the page chooses by movement may stay: all has arrived, and of a run that has only
+   * begun there is a second record, as nothing has moved before.
+   */
+  readonly telling = computed(
+    () => this.complete.value && this.tables.value.some(({ steps }) => steps.length > 1),
+  );
+
   /** The tables of the chosen runs that have arrived. */
   readonly tables: ReadonlySignal<readonly LayerTable[]> = computed(() =>
     this.chosen.value
@@ -142,7 +150,7 @@ export class State {
     }
     const movements = layers.map((name) => this.largestMove(name));
     const first = layers[farthest(movements, 1, 0)[0] ?? 0] ?? null;
-    if (this.complete.value) this.firstLayer = first;
+    if (this.telling.value) this.firstLayer = first;
     return first;
   });
 
@@ -171,7 +179,7 @@ export class State {
     if (compared.some((run) => this.isLoading(run))) return [];
     const tables = compared.flatMap((run) => this.table(run).value.value ?? []);
     const pair = tellingPair(tables, this.chosen.value);
-    if (this.complete.value) this.firstMaps = pair;
+    if (this.telling.value) this.firstMaps = pair;
     return pair;
   });
 

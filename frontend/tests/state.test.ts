@@ -1,18 +1,24 @@
 import { describe, expect, it } from "vitest";
 import type { Provider } from "../src/api/provider";
 import { PAPER, twin } from "../src/api/twin";
+import type { LayerTable } from "../src/data/table";
 import type { Index, RunEntry } from "../src/data/runs";
 import { State } from "../src/state";
 
 const plan = { ...PAPER, runs: ["drop", "sr1", "vanilla"] };
 
-/** A page that shows a log directory whose index is exchanged under it. */
-function page() {
+/** A page that shows a log directory whose index is exchanged under it, and which grows. */
+function page(records = plan.epochs) {
   const known = twin(plan);
   let change = (index: Index): Index => index;
   let version = 0;
+  let recorded = records;
   const provider: Provider = {
     ...known,
+    layers: async (run, signal) => {
+      const table = await known.layers(run, signal);
+      return { ...table, steps: table.steps.slice(0, recorded), values: begun(table, recorded) };
+    },
     index: async (signal) => ({ ...change(await known.index(signal)), version: String(version) }),
     version: () => Promise.resolve(String(version)),
   };
@@ -25,7 +31,21 @@ function page() {
     await state.poll();
     await new Promise((done) => setTimeout(done, 200));
   };
-  return { state, show };
+  const grow = async (to: number): Promise<void> => {
+    recorded = to;
+    await show(change);
+  };
+  return { state, show, grow };
+}
+
+/** Relative entropy of conv2 falls by one half at the second record, that of conv4 at the third. */
+function begun({ values, layers, columns }: LayerTable, records: number): Float32Array {
+  if (records > 3) return values;
+  const found = values.slice(0, records * layers.length * columns.length);
+  const at = (step: number, layer: number) => (step * layers.length + layer) * columns.length;
+  if (records > 1) found.set([0.5 * Math.log(16)], at(1, 1));
+  if (records > 2) found.set([0], at(2, 3));
+  return found;
 }
 
 const turned =
@@ -57,6 +77,27 @@ describe("what the page chose for the reader", () => {
     expect(state.mapRuns.value[0]).toBe("vanilla");
     await show(turned("drop"));
     expect(state.mapRuns.value[0]).toBe("drop");
+  });
+
+  it("is chosen once more at the second record of a run that has only begun, then stays", async () => {
+    const { state, grow } = page(1);
+    await grow(1);
+    expect(state.layer.value).toBe("conv1");
+    expect(state.fields.layer.cell.value).toBeNull();
+    await grow(2);
+    expect(state.layer.value).toBe("conv2");
+    await grow(3);
+    expect(state.layer.value).toBe("conv2");
+  });
+
+  it("is not chosen again where the reader or the address chose", async () => {
+    const { state, grow } = page(1);
+    await grow(1);
+    state.select("conv1");
+    await grow(2);
+    expect(state.layer.value).toBe("conv1");
+    state.fields.layer.cell.value = null;
+    expect(state.layer.value).toBe("conv2");
   });
 
   it("gives way to the reader", async () => {

@@ -96,7 +96,7 @@ function useShownLayers(): readonly string[] {
   const wanted = state.fields.curveLayers.cell.value;
   const tables = state.tables.value;
   const chosen = state.layer.value;
-  const complete = state.complete.value;
+  const telling = state.telling.value;
   const first = useRef<readonly string[]>([]);
   return useMemo(() => {
     if (wanted) return layers.filter((name) => wanted.includes(name));
@@ -106,9 +106,9 @@ function useShownLayers(): readonly string[] {
       const moves = layers.map((name) => Math.max(0, ...tables.map((t) => size(t, name))));
       most.push(...farthest(moves, COLOURS - 2, 0).map((at) => layers[at] ?? ""));
     }
-    if (complete) first.current = most;
+    if (telling) first.current = most;
     return layers.filter((name) => most.includes(name) || name === chosen);
-  }, [layers, wanted, tables, chosen, complete]);
+  }, [layers, wanted, tables, chosen, telling]);
 }
 
 function size(table: LayerTable, name: string): number {
