@@ -16,6 +16,7 @@ import { RELATIVE_ENTROPY, series } from "./data/statistics";
 import type { LayerTable } from "./data/table";
 import { layerNames } from "./data/table";
 import { firstRuns, tellingPair } from "./data/telling";
+import { shorten } from "./data/text";
 import { COLOURS } from "./scale/strokes";
 
 const FIRST_RUNS = 4; // shown where nobody chose: more are chosen by hand
@@ -56,6 +57,12 @@ export type View = ReturnType<typeof viewFields>;
 export interface MapPicture {
   readonly run: string;
   readonly less: string | null;
+}
+
+/** What to do where one run is chosen of so many. */
+function secondRun(runs: number): string {
+  if (runs > 1) return "tick another one above";
+  return "record another one below this log directory, and tick it above";
 }
 
 /** The state of the page: the view, what was loaded, and what follows from both. */
@@ -187,6 +194,31 @@ export class State {
   readonly mapMode: ReadonlySignal<Mode> = computed(() => {
     const wanted = this.fields.mapMode.cell.value;
     return wanted === "difference" && this.mapRuns.value.length < 2 ? "value" : wanted;
+  });
+
+  /** Why the maps are not shown as the difference that was asked for, and what to do; else null. */
+  readonly mapsAlone: ReadonlySignal<string | null> = computed(() => {
+    const [run, other] = this.mapRuns.value;
+    const wanted = this.fields.mapMode.cell.value === "difference";
+    if (!wanted || run === undefined || other !== undefined) return null;
+    const choose =
+      this.chosen.value.length > 1
+        ? "choose one under “beside”"
+        : secondRun(this.entries.value.length);
+    return `A difference of maps needs a second run: ${choose}. Until then they are shown as they are.`;
+  });
+
+  /** Why the overview shows no difference from another run, and what to do; else null. */
+  readonly overviewAlone: ReadonlySignal<string | null> = computed(() => {
+    const [first, second] = this.chosen.value;
+    if (this.fields.mode.cell.value !== "difference" || !first) return null;
+    const reference = this.fields.reference.cell.value ?? first.run;
+    if (!this.entries.value.some(({ run }) => run === reference)) {
+      return `There is no run ${shorten(reference, 60)} to compare with: choose one under “from”.`;
+    }
+    if (second || reference !== first.run) return null;
+    const choose = secondRun(this.entries.value.length);
+    return `A difference needs a second run: ${choose}. Until then the run is compared with itself.`;
   });
 
   /** What stands below each other for each layer: a run a picture, or one run less the other. */

@@ -58,6 +58,52 @@ const turned =
     })),
   });
 
+describe("a difference of one run", () => {
+  const open = async (...runs: readonly string[]) => {
+    const { state, show } = page();
+    state.mapsAlone.subscribe(() => undefined);
+    state.overviewAlone.subscribe(() => undefined);
+    state.fields.mapMode.cell.value = "difference";
+    state.fields.mode.cell.value = "difference";
+    if (runs.length) state.fields.runs.cell.value = runs;
+    await show(turned());
+    return { state, show };
+  };
+
+  it("says that a second run is needed, and where to choose it", async () => {
+    const { state, show } = await open("sr1");
+    expect(state.mapMode.value).toBe("value");
+    expect(state.mapsAlone.value).toContain("needs a second run: tick another one above");
+    expect(state.overviewAlone.value).toContain("needs a second run: tick another one above");
+    state.toggleRun("drop");
+    await show(turned());
+    expect(state.mapMode.value).toBe("difference");
+    expect([state.mapsAlone.value, state.overviewAlone.value]).toEqual([null, null]);
+    state.fields.maps.cell.value = ["drop"];
+    expect(state.mapsAlone.value).toContain("choose one under “beside”");
+    state.toggleRun("sr1");
+    await show((index) => ({ ...index, runs: index.runs.slice(0, 1) }));
+    expect(state.mapsAlone.value).toContain("record another one");
+  });
+
+  it("is none where the overview compares with a run that is not shown", async () => {
+    const { state } = await open("sr1");
+    state.fields.reference.cell.value = "drop";
+    expect(state.overviewAlone.value).toBeNull();
+    state.fields.reference.cell.value = "gone";
+    expect(state.overviewAlone.value).toContain("no run gone to compare with");
+  });
+
+  it("says nothing where there are more, or nothing is compared", async () => {
+    const { state } = await open();
+    expect([state.mapsAlone.value, state.overviewAlone.value]).toEqual([null, null]);
+    state.fields.runs.cell.value = ["sr1"];
+    state.fields.mapMode.cell.value = "change";
+    state.fields.mode.cell.value = "value";
+    expect([state.mapsAlone.value, state.overviewAlone.value]).toEqual([null, null]);
+  });
+});
+
 describe("what the page chose for the reader", () => {
   it("stays when a live run gets its onset", async () => {
     const { state, show } = page();

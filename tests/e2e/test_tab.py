@@ -223,6 +223,20 @@ def test_says_so_when_tensorboard_stops(tmp_path: Path, browser: BrowserContext)
         page.close()
 
 
+def test_a_difference_of_one_run_says_what_it_needs(
+    rust_board: Board, browser: BrowserContext
+) -> None:
+    view = {"mapMode": "difference", "mode": "difference", "runs": only("sr2Net-s")}
+    with opened(browser, rust_board, **view) as tab:
+        needed = tab.frame.get_by_text("needs a second run: tick another one above")
+        expect(needed).to_have_count(2)
+        maps = tab.frame.locator("#maps").get_by_label("Show", exact=True)
+        expect(maps).to_have_value("value")
+        tab.frame.get_by_role("group", name="Runs").get_by_role("checkbox").last.click()
+        expect(needed).to_have_count(0)
+        expect(maps).to_have_value("difference")
+
+
 def test_runs_with_other_probes_are_called_out(odd_board: Board, browser: BrowserContext) -> None:
     with opened(browser, odd_board, runs=only("other probes", "whole")) as tab:
         called_out = tab.frame.get_by_text("measured on different probe sets")

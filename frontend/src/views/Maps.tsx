@@ -11,7 +11,7 @@ import { MapDetail } from "./MapDetail";
 import { mapsCsv, mapsFigure } from "./mapExports";
 import { layerPictures, rangeOfMaps, usePictureScale } from "./pictures";
 import { ProbePicker } from "./ProbePicker";
-import { Section, Select } from "./Section";
+import { Notice, Section, Select } from "./Section";
 import { TileGrid } from "./TileGrid";
 
 /** Entropy maps of one probe: layers by epochs, beside the probe itself. */
@@ -28,6 +28,7 @@ export function Maps() {
         <Export name="maps" figure={() => mapsFigure(state, scale)} csv={() => mapsCsv(state)} />
       }
     >
+      <Notice text={state.mapsAlone.value} />
       <div class="maps">
         <aside aria-label="Probe">
           <ProbePicker />

@@ -18,7 +18,7 @@ import type { Matrix } from "./matrix";
 import { useMatrix } from "./matrix";
 import { Readout } from "./Readout";
 import { RunStroke } from "./RunBar";
-import { Section, Select } from "./Section";
+import { Notice, Section, Select } from "./Section";
 import { useNear, useWidth } from "./measure";
 import { onLeave, showTip } from "./tooltip";
 
@@ -42,6 +42,7 @@ export function Overview() {
         />
       }
     >
+      <Notice text={state.overviewAlone.value} />
       <div class={`panels rows-${density(matrix.layers.length)}`}>
         {state.chosen.value.map((entry) => (
           <Panel key={entry.run} entry={entry} matrix={matrix} />

@@ -36,6 +36,15 @@ export function Section(props: {
   );
 }
 
+/** A sentence that the reader of a view must see; nothing where there is none. */
+export function Notice({ text }: { readonly text: string | null }) {
+  return text === null ? null : (
+    <p class="notice" role="status">
+      {text}
+    </p>
+  );
+}
+
 /** Says that only the first of many runs are shown in `where`. */
 export function More(props: {
   readonly shown: number;
