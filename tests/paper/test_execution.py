@@ -14,7 +14,7 @@ from sparsight_torch.paper.cells import Cell, Protocol
 from sparsight_torch.paper.data import ExperimentData
 from sparsight_torch.paper.execution import Execution
 from sparsight_torch.paper.experiments import Experiment
-from sparsight_torch.paper.running import gpus_in_turn, take_gpu
+from sparsight_torch.paper.jobs import begin_worker, gpus_in_turn
 from sparsight_torch.paper.training import Training, train_epoch
 
 COMPILED = pytest.mark.filterwarnings(  # PyTorch's compiler, of its own insides
@@ -89,12 +89,12 @@ def test_jobs_take_the_gpus_in_turn():
     assert gpus_in_turn(3, {}, 2) == ["0", "1", "0"]
     assert gpus_in_turn(2, {"CUDA_VISIBLE_DEVICES": "4,GPU-8a"}, 2) == ["4", "GPU-8a"]
     context = multiprocessing.get_context("spawn")
-    with context.Manager() as manager:
-        gpus = manager.Queue()
-        gpus.put("7")
-        with ProcessPoolExecutor(1, context, take_gpu, (gpus,)) as pool:
-            assert pool.submit(os.getenv, "CUDA_VISIBLE_DEVICES").result() == "7"
-            assert not pool.submit(torch.cuda.is_initialized).result()
+    gpus = context.SimpleQueue()
+    gpus.put("7")
+    _, writer = context.Pipe(duplex=False)
+    with ProcessPoolExecutor(1, context, begin_worker, (gpus, writer, context.Lock())) as pool:
+        assert pool.submit(os.getenv, "CUDA_VISIBLE_DEVICES").result() == "7"
+        assert not pool.submit(torch.cuda.is_initialized).result()
 
 
 def test_a_checkpoint_stays_where_it_was_begun(data, tmp_path, two_gpus):

@@ -1,12 +1,16 @@
 """Cells as they are run: killed and resumed, finished once, several at a time, stored."""
 
 import dataclasses
+import fcntl
 import io
 import json
+import os
 import signal
 import subprocess
 import sys
 import time
+import warnings
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -15,7 +19,7 @@ from rich.console import Console
 from tests.paper.layouts import write_cifar_10
 
 from sparsight.cli import main
-from sparsight.errors import UsageError
+from sparsight.errors import RunError, UsageError
 from sparsight.reader import read_run
 from sparsight_torch.paper.cells import PRESETS, Cell, Protocol
 from sparsight_torch.paper.choices import Choices
@@ -172,6 +176,62 @@ def test_a_job_that_fails_says_why(data, tmp_path, capfd):
     assert "lacks data_batch_2.bin" in capfd.readouterr().err
 
 
+def is_run_by_another(folder):
+    with open(folder / "lock", "w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
+def holds_within(seconds, condition):
+    end = time.monotonic() + seconds
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.05)
+    return condition()
+
+
+def test_jobs_end_when_their_parent_is_killed(data, tmp_path):
+    arguments = ["--preset", "smoke", "--network", "vanillaNet", "--data", str(data), *SMALL]
+    arguments += ["--epochs", "100000", "--training-images", "40", "--seed", "1", "--seed", "2"]
+    command = [*PAPER, "run", *arguments, "--runs", str(tmp_path), "--jobs", "2"]
+    folders = [tmp_path / f"cifar-10_vanillaNet-s_sgd_seed{seed}" for seed in (1, 2)]
+    parent = subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True)
+    try:
+        begun = [folder / "checkpoint.pt" for folder in folders]
+        assert holds_within(120, lambda: all(path.exists() for path in begun))
+        assert all(is_run_by_another(folder) for folder in folders)
+        parent.kill()
+        parent.wait()
+        assert holds_within(10, lambda: not any(map(is_run_by_another, folders)))
+    finally:
+        with suppress(ProcessLookupError):  # none is left
+            os.killpg(parent.pid, signal.SIGKILL)
+        parent.wait()
+
+
+class Killed(Experiment):
+    """As where memory runs out."""
+
+    def run(self, report):
+        report(0, {"loss/validation": 1.0, "accuracy/validation": 0.5})
+        warnings.warn("about to be killed", stacklevel=2)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_job_that_is_killed_says_so(data, tmp_path):
+    said = io.StringIO()
+    cells = [Cell("vanillaNet", "s", "cifar-10", seed=seed) for seed in (1, 2)]
+    both = [Killed(cell, Protocol("test", epochs=1), tmp_path, data) for cell in cells]
+    with (
+        pytest.warns(UserWarning, match="about to be killed"),
+        pytest.raises(RunError, match=r"was killed.*goes on after each cell's last epoch.*--jobs"),
+    ):
+        run_all(both, 2, Console(file=said, width=200))
+    assert "epoch 1/1, validation loss 1.000" in said.getvalue()
+
+
 def test_a_finished_cell_is_not_run_again(data, tmp_path, capfd):
     arguments = ["--preset", "tiny", "--data", data, "--runs", tmp_path, *SMALL, "--epochs", "1"]
     assert run(*arguments) == 0
@@ -214,8 +274,6 @@ def test_a_folder_that_cannot_be_written(data, tmp_path, capfd):
 
 
 def test_two_processes_do_not_run_one_cell(data, tmp_path, capfd):
-    import fcntl
-
     folder = tmp_path / "cifar-10_sr2Net-s_sgd_seed0"
     folder.mkdir()
     arguments = ["--preset", "tiny", "--data", data, "--runs", tmp_path, *SMALL]

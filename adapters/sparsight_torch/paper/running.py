@@ -1,26 +1,20 @@
-"""Running many cells: one after another, several at a time, one a GPU; with the time left."""
+"""Running many cells: one after another or several at a time; with the time left."""
 
 from __future__ import annotations
 
-import dataclasses
-import multiprocessing
-import os
-import queue
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-import torch
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
 from .cells import Cell
-from .execution import Execution
 from .experiments import Experiment
+from .jobs import run_jobs
 from .results import read_result
 
 __all__ = ["run_all"]
@@ -44,7 +38,7 @@ def run_all(experiments: Sequence[Experiment], jobs: int, console: Console) -> N
                 for experiment in waiting:
                     experiment.run(partial(advance, experiment))
             else:
-                _run_jobs(waiting, jobs, advance)
+                run_jobs(waiting, jobs, advance)
         except KeyboardInterrupt:
             console.print("Stopped: the same command goes on after each cell's last epoch.")
             raise
@@ -63,77 +57,6 @@ def _state(experiment: Experiment) -> str:
     if experiment.is_finished():
         return "finished"
     return f"goes on after {done} of {epochs} epochs" if done else "to run"
-
-
-def _run_jobs(waiting: list[Experiment], jobs: int, advance: _Advance) -> None:
-    context = multiprocessing.get_context("spawn")
-    with context.Manager() as manager:
-        reports, gpus = manager.Queue(), manager.Queue()
-        for gpu in _gpus(waiting[0].execution, jobs):
-            gpus.put(gpu)
-        with ProcessPoolExecutor(jobs, context, take_gpu, (gpus,)) as pool:
-            placed = [_sharing_threads(experiment, jobs) for experiment in waiting]
-            futures = [pool.submit(_run_one, e, at, reports) for at, e in enumerate(placed)]
-            try:
-                while not _all_done(futures):
-                    with _patience():
-                        at, epoch, scalars = reports.get(timeout=0.5)
-                        advance(waiting[at], epoch, scalars)
-            except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
-                for process in multiprocessing.active_children():
-                    if process.pid != manager._process.pid:  # type: ignore[attr-defined]
-                        process.terminate()
-                raise
-
-
-def _gpus(execution: Execution, jobs: int) -> list[str | None]:
-    """What each job may see; None: all, where it runs on the CPU or on a GPU that was named."""
-    if execution.device != "cuda":
-        return [None] * jobs
-    return list(gpus_in_turn(jobs, os.environ, torch.cuda.device_count()))
-
-
-def gpus_in_turn(jobs: int, environment: Mapping[str, str], number: int) -> list[str]:
-    """Values of CUDA_VISIBLE_DEVICES, one a job: the GPUs that this process sees, in turn."""
-    named = environment.get("CUDA_VISIBLE_DEVICES")
-    seen = named.split(",") if named else [str(gpu) for gpu in range(number)]
-    return [seen[job % number] for job in range(jobs)]
-
-
-def take_gpu(gpus: Any) -> None:
-    """Give this process a GPU of its own, before CUDA is started: none keeps memory on another."""
-    gpu = gpus.get()
-    if gpu is not None:
-        os.environ["CUDA_VISIBLE_DEVICES"] = gpu
-
-
-def _sharing_threads(experiment: Experiment, jobs: int) -> Experiment:
-    execution = experiment.execution
-    if execution.cuda or execution.threads is not None:
-        return experiment
-    threads = max(1, torch.get_num_threads() // jobs)
-    execution = dataclasses.replace(execution, threads=threads)
-    return dataclasses.replace(experiment, execution=execution)
-
-
-@contextmanager
-def _patience() -> Iterator[None]:
-    try:
-        yield
-    except queue.Empty:
-        return
-
-
-def _all_done(futures: list[Future[None]]) -> bool:
-    for future in futures:
-        if future.done():
-            future.result()  # raises what the cell raised
-    return all(future.done() for future in futures)
-
-
-def _run_one(experiment: Experiment, at: int, reports: Any) -> None:
-    experiment.run(lambda epoch, scalars: reports.put((at, epoch, scalars)))
 
 
 @dataclass
