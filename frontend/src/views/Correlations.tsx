@@ -11,6 +11,7 @@ import { shareScale } from "../render/scales";
 import type { ColourScale } from "../scale/colour";
 import { useAppState } from "../state";
 import { Canvas } from "./Canvas";
+import { PolicySelect } from "./colours";
 import { CursorLine, EpochAxis, OnsetLine } from "./EpochAxis";
 import { Export } from "./Export";
 import { correlationsCsv, correlationsFigure } from "./exports";
@@ -96,7 +97,8 @@ function messageOf(loaded: Loaded<Histograms> | null): string {
 
 function Controls(props: { readonly scale: ColourScale; readonly layer: string }) {
   const { scale, layer } = props;
-  const { frequency, shares: policy } = useAppState().fields;
+  const { fields } = useAppState();
+  const { frequency } = fields;
   return (
     <>
       <span>
@@ -111,15 +113,7 @@ function Controls(props: { readonly scale: ColourScale; readonly layer: string }
         ]}
         onChange={(chosen) => (frequency.cell.value = chosen)}
       />
-      <Select
-        label="over"
-        value={policy.cell.value}
-        options={[
-          ["shared", "range of data"],
-          ["fixed", "full range"],
-        ]}
-        onChange={(chosen) => (policy.cell.value = chosen)}
-      />
+      <PolicySelect label="over" field={fields.shares} offered={["shared", "fixed"]} />
       <Legend scale={scale} title="Share of the pairs of filters" />
     </>
   );

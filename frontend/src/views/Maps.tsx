@@ -4,7 +4,7 @@ import { shorten } from "../data/text";
 import { scalesOf } from "../render/scales";
 import type { ColourScale } from "../scale/colour";
 import { useAppState } from "../state";
-import { PolicySelect, titleOf } from "./colours";
+import { POLICIES, PolicySelect, titleOf } from "./colours";
 import { Export } from "./Export";
 import { Legend } from "./Legend";
 import { MapDetail } from "./MapDetail";
@@ -76,7 +76,7 @@ function Controls({ scale }: { readonly scale: ColourScale | null }) {
         options={second ? [...MODES, DIFFERENCE] : MODES}
         onChange={(wanted) => (fields.mapMode.cell.value = wanted)}
       />
-      <PolicySelect field={fields.mapColours} bounded />
+      <PolicySelect field={fields.mapColours} offered={POLICIES} />
       <Legend
         scale={scale}
         title={titleOf(RELATIVE_ENTROPY.title, mode, RELATIVE_ENTROPY.unit)}

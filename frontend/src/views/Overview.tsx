@@ -9,7 +9,7 @@ import { epochPhrase, format, shorten } from "../data/text";
 import { matrixCells, paintCells } from "../render/heatmap";
 import { useAppState } from "../state";
 import { Canvas } from "./Canvas";
-import { PolicySelect, titleOf } from "./colours";
+import { POLICIES, PolicySelect, UNBOUNDED, titleOf } from "./colours";
 import { CursorLine, EpochAxis, OnsetLine } from "./EpochAxis";
 import { Legend } from "./Legend";
 import { Export } from "./Export";
@@ -92,7 +92,7 @@ function Controls({ matrix }: { readonly matrix: Matrix }) {
           onChange={(run) => (fields.reference.cell.value = run)}
         />
       )}
-      <PolicySelect field={fields.colours} bounded={statistic.range !== null} />
+      <PolicySelect field={fields.colours} offered={statistic.range ? POLICIES : UNBOUNDED} />
       <Legend scale={scales.common} title={title} each="each row from its lowest to its highest" />
     </>
   );

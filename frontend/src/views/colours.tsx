@@ -3,23 +3,30 @@ import type { Policy } from "../render/scales";
 import type { Field } from "../address";
 import { Select } from "./Section";
 
-const POLICIES: readonly (readonly [Policy, string])[] = [
-  ["fixed", "full range"],
-  ["shared", "range of data"],
-  ["layer", "each layer’s own"],
-];
+const TITLES: Readonly<Record<Policy, string>> = {
+  fixed: "full range",
+  shared: "range of data",
+  layer: "each layer’s own",
+};
 
-/** Which values set the ends of a colour scale. `bounded`: there is a range it cannot leave. */
-export function PolicySelect(props: { readonly field: Field<Policy>; readonly bounded: boolean }) {
-  const { cell } = props.field;
-  const known = props.bounded ? POLICIES : POLICIES.slice(1);
-  const chosen = !props.bounded && cell.value === "fixed" ? "shared" : cell.value;
+/** All there are; those of a quantity that has no range which it cannot leave. */
+export const POLICIES = ["fixed", "shared", "layer"] as const;
+export const UNBOUNDED = ["shared", "layer"] as const;
+
+/** Which values set the ends of a colour scale: one of `offered`, the first where it is none. */
+export function PolicySelect<P extends Policy>(props: {
+  readonly field: Field<P>;
+  readonly offered: readonly [P, ...P[]];
+  readonly label?: string;
+}) {
+  const { field, offered, label = "Colours" } = props;
+  const chosen = offered.find((policy) => policy === field.cell.value) ?? offered[0];
   return (
     <Select
-      label="Colours"
+      label={label}
       value={chosen}
-      options={known}
-      onChange={(policy) => (cell.value = policy)}
+      options={offered.map((policy) => [policy, TITLES[policy]] as const)}
+      onChange={(policy) => (field.cell.value = policy)}
     />
   );
 }
