@@ -202,8 +202,10 @@ def test_jobs_end_when_their_parent_is_killed(data, tmp_path):
     with said.open("w") as errors:
         parent = subprocess.Popen(command, stderr=errors, start_new_session=True)
     try:
-        holds_within(120, lambda: parent.poll() is not None or all(map(is_run_by_another, folders)))
+        begun = [lambda folder=folder: any(folder.glob("*tfevents*")) for folder in folders]
+        holds_within(120, lambda: parent.poll() is not None or all(has() for has in begun))
         assert parent.poll() is None, said.read_text()
+        assert all(map(is_run_by_another, folders))
         parent.kill()
         parent.wait()
         assert holds_within(5, lambda: not any(map(is_run_by_another, folders)))
