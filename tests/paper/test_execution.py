@@ -6,10 +6,12 @@ import os
 import shutil
 from concurrent.futures import ProcessPoolExecutor
 
+import numpy as np
 import pytest
 import torch
 
-from sparsight.errors import DeviceError, UsageError
+from sparsight.errors import DeviceError, OutOfMemoryError, UsageError
+from sparsight_torch.paper import experiments
 from sparsight_torch.paper.cells import Cell, Protocol
 from sparsight_torch.paper.data import ExperimentData
 from sparsight_torch.paper.execution import Execution
@@ -107,6 +109,28 @@ def test_a_checkpoint_stays_where_it_was_begun(data, tmp_path, two_gpus):
     assert begun.epochs_done() == 1
     with pytest.raises(UsageError, match="was begun on the CPU; go on there"):
         Experiment(cell, PROTOCOL, tmp_path, tmp_path, Execution("cuda")).epochs_done()
+
+
+@pytest.mark.parametrize(
+    "fails",
+    [
+        lambda: torch.empty(2**60),  # what the CPU's allocator says
+        lambda: np.empty(2**60, np.uint8),
+        lambda: (_ for _ in ()).throw(torch.OutOfMemoryError("CUDA out of memory.")),
+        lambda: (_ for _ in ()).throw(RuntimeError("CUDA error: out of memory")),
+    ],
+)
+def test_a_cell_that_does_not_fit_says_so(fails, data, tmp_path, monkeypatch):
+    monkeypatch.setattr(experiments, "load_data", lambda *_, **__: data)
+    monkeypatch.setattr(experiments, "train_epoch", lambda training: next(fails()))
+    experiment = Experiment(Cell("vanillaNet", "s", "cifar-10"), PROTOCOL, tmp_path, tmp_path)
+    with pytest.raises(OutOfMemoryError, match=r"sgd_seed0 does not fit into the memory of cpu: "):
+        experiment.run()
+
+
+def test_other_errors_stay_what_they_are():
+    with pytest.raises(RuntimeError, match="shapes differ"), Execution().memory_for("a cell"):
+        raise RuntimeError("shapes differ")
 
 
 def trained(network, data, compile, epochs, state=None):

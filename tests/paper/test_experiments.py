@@ -1,6 +1,7 @@
 """Cells as they are run: killed and resumed, finished once, several at a time, stored."""
 
 import dataclasses
+import errno
 import fcntl
 import io
 import json
@@ -286,6 +287,17 @@ def test_two_processes_do_not_run_one_cell(data, tmp_path, capfd):
         assert run(*arguments, "--epochs", "1") == 2
     assert "is being run by another process" in capfd.readouterr().err
     assert run(*arguments, "--epochs", "1") == 0
+
+
+def test_a_file_system_without_locks_is_named(data, tmp_path, monkeypatch, capfd):
+    def no_locks(file, operation):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    assert run("--preset", "tiny", "--data", data, "--runs", tmp_path, *SMALL) == 2
+    said = capfd.readouterr().err
+    assert "Traceback" not in said
+    assert "cannot be locked against other processes (No locks available); choose a --runs" in said
 
 
 def test_help_shows_the_sub_commands(capfd):

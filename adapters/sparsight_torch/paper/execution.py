@@ -15,7 +15,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from sparsight.errors import DeviceError, UsageError
+from sparsight.errors import DeviceError, OutOfMemoryError, UsageError
 
 __all__ = ["Execution"]
 
@@ -95,6 +95,20 @@ class Execution:
             return torch.autocast("cuda", torch.bfloat16)
         return nullcontext()
 
+    @contextmanager
+    def memory_for(self, what: str) -> Iterator[None]:
+        """Raises OutOfMemoryError where `what` does not fit into the device's memory."""
+        try:
+            yield
+        except (MemoryError, RuntimeError) as error:
+            if not isinstance(error, MemoryError) and not _is_of_memory(error):
+                raise
+            raise OutOfMemoryError(
+                f"{what} does not fit into the memory of {self.device}: end what else needs it, "
+                "run fewer --jobs at a time, or choose a smaller --size; the same command goes on "
+                "after the last epoch"
+            ) from None
+
     def described(self) -> dict[str, Any]:
         """What a result keeps of it: hardware and versions."""
         hardware = {
@@ -109,6 +123,12 @@ class Execution:
         if self.cuda:
             packages |= {"cuda": torch.version.cuda, "cudnn": torch.backends.cudnn.version()}
         return {"hardware": hardware, "versions": {"python": platform.python_version(), **packages}}
+
+
+def _is_of_memory(error: RuntimeError) -> bool:
+    """PyTorch's allocators have a type for CUDA alone; drivers and libraries say it in words."""
+    words = ("out of memory", "can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED")
+    return isinstance(error, torch.OutOfMemoryError) or any(word in str(error) for word in words)
 
 
 def _allow_tf32(allowed: bool) -> None:

@@ -90,11 +90,12 @@ class Experiment:
     def run(self, report: Report = lambda epoch, scalars: None) -> dict[str, Any]:
         """Train to the end, from the last checkpoint where there is one; the result.
 
-        Raises UsageError where another process runs the same cell in the same folder.
+        Raises UsageError where another process runs the same cell in the same folder, RunError
+        where the folder cannot be written or locked, OutOfMemoryError where the cell does not fit.
         """
         if self.is_finished():
             return read_result(self.result_path)
-        with _alone(self.folder):
+        with _alone(self.folder), self.execution.memory_for(self.cell.name):
             return self._run(report)
 
     def _run(self, report: Report) -> dict[str, Any]:
@@ -212,6 +213,11 @@ def _alone(folder: Path) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise UsageError(f"{folder} is being run by another process; wait for it") from None
+        except OSError as error:
+            raise RunError(
+                f"{folder} cannot be locked against other processes ({error.strerror or error}); "
+                "choose a --runs folder on a file system that has locks"
+            ) from None
         yield
 
 
