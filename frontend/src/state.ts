@@ -214,7 +214,7 @@ export class State {
     if (this.fields.mode.cell.value !== "difference" || !first) return null;
     const reference = this.fields.reference.cell.value ?? first.run;
     if (!this.entries.value.some(({ run }) => run === reference)) {
-      return `There is no run ${shorten(reference, 60)} to compare with: choose one under “from”.`;
+      return `There is no run “${shorten(reference, 60)}” to compare with: choose one under “from”.`;
     }
     if (second || reference !== first.run) return null;
     const choose = secondRun(this.entries.value.length);

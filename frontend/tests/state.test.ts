@@ -91,7 +91,7 @@ describe("a difference of one run", () => {
     state.fields.reference.cell.value = "drop";
     expect(state.overviewAlone.value).toBeNull();
     state.fields.reference.cell.value = "gone";
-    expect(state.overviewAlone.value).toContain("no run gone to compare with");
+    expect(state.overviewAlone.value).toContain("no run “gone” to compare with");
   });
 
   it("says nothing where there are more, or nothing is compared", async () => {
