@@ -1,5 +1,7 @@
 """The paper's figures, from the event files of two short runs."""
 
+import shutil
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -57,6 +59,20 @@ def test_the_curve_is_the_recorded_loss(runs):
     assert list(raw.get_ydata()) == list(recorded.values())
 
 
+def test_the_size_is_that_of_which_most_has_been_run(runs, tmp_path):
+    """A preset's largest may not have been begun, or little of it."""
+    small = PRESETS["small"]
+    assert {cell.size for cell in small.cells} == {"s", "m"}
+    for network in ("vanillaNet", "sr2Net"):
+        name = f"cifar-10_{network}-{{}}_sgd_seed0"
+        shutil.copytree(runs / name.format("s"), tmp_path / name.format("s"))
+        assert "size s" in draw("figure4", small, tmp_path).get_suptitle()
+    for network, size in (("vanillaNet", "s"), ("sr2Net", "m")):
+        name = f"cifar-10_{network}-{{}}_sgd_seed0"
+        shutil.copytree(runs / name.format("s"), tmp_path / name.format("m"))
+        assert f"size {size}" in draw("figure4", small, tmp_path).get_suptitle()
+
+
 def test_choices_are_drawn_beside_the_defaults(runs):
     figure = draw("choices", PRESETS["choices"], runs)
     grid = np.array(figure.axes).reshape(-1, 4)
@@ -74,8 +90,8 @@ def test_choices_are_drawn_beside_the_defaults(runs):
     ("arguments", "message"),
     [
         (["figure3", "--seed", "7"], "holds no run of figure3 (cifar-10, size s, sgd, seed 7)"),
-        (["figure3", "--size", "q"], "the preset has no size 'q'"),
-        (["figure3", "--data-set", "cifar10"], "no data set 'cifar10'; did you mean 'cifar-10'?"),
+        (["figure3", "--size", "q"], "figure3 shows has --size q; there are: s"),
+        (["figure3", "--data-set", "cifar10"], "has --data-set cifar10; did you mean 'cifar-10'?"),
         (["a1"], "no cell that a1 shows, trained by adam"),
         (["figure3", "--out", "x.docx"], "a file that ends in one of"),
     ],

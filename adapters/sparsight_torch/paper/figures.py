@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from sparsight.errors import MissingExtraError, RunError, UsageError, nearest
 from sparsight.reader import Run, read_run
 
-from .cells import Cell, Optimiser, Preset
+from .cells import PRESETS, Cell, Optimiser, Preset
 from .networks import NETWORKS, WIDTHS
 from .panels import Runs, choices, correlations, curves, losses, maps
 
@@ -31,13 +31,23 @@ class FigureSpec:
     """One figure of the paper."""
 
     title: str
+    summary: str
+    """What the command's help says that it draws."""
     draw: Callable[[Figure, Runs], None]
     networks: tuple[str, ...] = tuple(NETWORKS)
     optimiser: Optimiser = "sgd"
-    preset: str = "full"
+    preset: str = "small"
     """Whose cells it shows if nothing else is said."""
     varied: bool = False
     """Whether it shows other choices than the defaults too."""
+
+    def shows(self, cell: Cell) -> bool:
+        """Whether a cell stands in it."""
+        return (
+            cell.network in self.networks
+            and cell.optimiser == self.optimiser
+            and (self.varied or not cell.choices.changed())
+        )
 
 
 def draw(
@@ -48,10 +58,11 @@ def draw(
     size: str | None = None,
     seed: int = 0,
 ) -> Figure:
-    """Draw a figure of a preset's cells: of one data set, the first, and one size, the largest.
+    """Draw a figure of a preset's cells: of one data set, its first, and one size.
 
-    Raises UsageError for an unknown figure, and for what the preset does not hold; RunError where
-    none of the cells has been run; MissingExtraError without matplotlib.
+    That is the size of which most cells have been run, the larger of equals. Raises UsageError for
+    an unknown figure, and for what the preset does not hold; RunError where none of the cells has
+    been run; MissingExtraError without matplotlib.
     """
     if name not in FIGURES:
         raise UsageError(f"no figure {name!r}; {nearest(name, FIGURES)}")
@@ -60,9 +71,8 @@ def draw(
     except ImportError:
         raise MissingExtraError("matplotlib", "figures", "Drawing the paper's figures") from None
     spec = FIGURES[name]
-    cells = _cells(name, preset, data, size, seed)
-    found = {cell: _run(runs / cell.name) for cell in cells}
-    first = cells[0]
+    found = _most_run(runs, _cells(name, preset, data, size, seed))
+    first = next(iter(found))
     what = f"{first.data}, size {first.size}, {first.optimiser}, seed {seed}"
     if not any(found.values()):
         raise RunError(
@@ -75,33 +85,46 @@ def draw(
     return figure
 
 
-def _cells(name: str, preset: Preset, data: str | None, size: str | None, seed: int) -> list[Cell]:
-    """The cells that a figure shows, with the seed asked for."""
+def _cells(
+    name: str, preset: Preset, data: str | None, size: str | None, seed: int
+) -> list[list[Cell]]:
+    """The cells that a figure can show, with the seed asked for: a list a size, smallest first."""
     spec = FIGURES[name]
-    there = [
-        cell
-        for cell in preset.cells
-        if cell.network in spec.networks
-        and cell.optimiser == spec.optimiser
-        and (spec.varied or not cell.choices.changed())
-    ]
+    there = [cell for cell in preset.cells if spec.shows(cell)]
     if not there:
+        others = [other for other in PRESETS if any(map(spec.shows, PRESETS[other].cells))]
         raise UsageError(
-            f"the preset has no cell that {name} shows, trained by {spec.optimiser}; pass another "
-            "--preset"
+            f"the preset has no cell that {name} shows, trained by {spec.optimiser}; pass --preset "
+            + " or ".join(others)
         )
-    data = _one("data set", data, [cell.data for cell in there], 0)
+    data = _one(name, "--data-set", data, [cell.data for cell in there])
     there = [cell for cell in there if cell.data == data]
     sizes = sorted({cell.size for cell in there}, key=list(WIDTHS).index)
-    size = _one("size", size, sizes, -1)
-    chosen = [dataclasses.replace(cell, seed=seed) for cell in there if cell.size == size]
-    return list(dict.fromkeys(chosen))
+    if size is not None:
+        sizes = [_one(name, "--size", size, sizes)]
+    seeded = dict.fromkeys(dataclasses.replace(cell, seed=seed) for cell in there)
+    return [[cell for cell in seeded if cell.size == size] for size in sizes]
 
 
-def _one(kind: str, wanted: str | None, there: Sequence[str], default: int) -> str:
+def _most_run(runs: Path, sizes: list[list[Cell]]) -> Runs:
+    """The size of which most has been run: the larger of equals, the smallest where none has."""
+    read: list[Runs] = []
+    for cells in reversed(sizes):
+        read.append({cell: _run(runs / cell.name) for cell in cells})
+        if all(read[-1].values()):
+            break
+    return max(read, key=_number) if any(map(_number, read)) else read[-1]
+
+
+def _number(found: Runs) -> int:
+    return sum(run is not None for run in found.values())
+
+
+def _one(name: str, option: str, wanted: str | None, there: Sequence[str]) -> str:
     if wanted is not None and wanted not in there:
-        raise UsageError(f"the preset has no {kind} {wanted!r}; {nearest(wanted, set(there))}")
-    return there[default] if wanted is None else wanted
+        known = nearest(wanted, there)
+        raise UsageError(f"no cell of the preset that {name} shows has {option} {wanted}; {known}")
+    return there[0] if wanted is None else wanted
 
 
 def save(figure: Figure, path: Path) -> None:
@@ -124,14 +147,59 @@ def _run(folder: Path) -> Run | None:
 
 
 FIGURES = {
-    "figure1": FigureSpec("Entropy maps", maps, ("vanillaNet",)),
-    "figure3": FigureSpec("Validation loss", losses),
-    "figure4": FigureSpec("Entropy maps", maps, ("vanillaNet", "sr2Net")),
-    "figure5": FigureSpec("Entropy of each layer", curves),
-    "figure6": FigureSpec("Validation loss over 200 epochs", losses, preset="long"),
-    "figure7": FigureSpec("Filter correlations of conv1", correlations),
-    "a1": FigureSpec("Entropy of each layer", curves, optimiser="adam"),
-    "a2": FigureSpec("Filter correlations of conv1", correlations, optimiser="adam"),
-    "choices": FigureSpec("Open choices, one at a time", choices, preset="choices", varied=True),
+    "figure1": FigureSpec(
+        "Entropy maps",
+        "Figure 1: entropy maps of vanillaNet, layers by epochs",
+        maps,
+        ("vanillaNet",),
+    ),
+    "figure3": FigureSpec(
+        "Validation loss",
+        "Figure 3: validation loss of the six networks, and where each begins to overfit",
+        losses,
+    ),
+    "figure4": FigureSpec(
+        "Entropy maps",
+        "Figure 4: entropy maps of vanillaNet and sr2Net, layers by epochs",
+        maps,
+        ("vanillaNet", "sr2Net"),
+    ),
+    "figure5": FigureSpec(
+        "Entropy of each layer",
+        "Figure 5: each layer's entropy, and its scale-free entropy and RMS",
+        curves,
+    ),
+    "figure6": FigureSpec(
+        "Validation loss over 200 epochs",
+        "Figure 6: validation loss as in Figure 3, over 200 epochs",
+        losses,
+        preset="long",
+    ),
+    "figure7": FigureSpec(
+        "Filter correlations of conv1",
+        "Figure 7: filter correlations of conv1, epochs by coefficients",
+        correlations,
+    ),
+    "a1": FigureSpec(
+        "Entropy of each layer",
+        "Figure A.1: what Figure 5 shows, of networks trained with Adam",
+        curves,
+        optimiser="adam",
+        preset="adam",
+    ),
+    "a2": FigureSpec(
+        "Filter correlations of conv1",
+        "Figure A.2: what Figure 7 shows, of networks trained with Adam",
+        correlations,
+        optimiser="adam",
+        preset="adam",
+    ),
+    "choices": FigureSpec(
+        "Open choices, one at a time",
+        "what each choice that the paper leaves open changes (no figure of the paper)",
+        choices,
+        preset="choices",
+        varied=True,
+    ),
 }
 """By the name that the command takes."""
