@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,7 +14,17 @@ from .classics import CLASSICS
 from .formats import DATASETS
 from .networks import NETWORKS, WIDTHS, NetworkSpec
 
-__all__ = ["PRESETS", "Cell", "Preset", "Protocol", "network_spec", "preset"]
+__all__ = [
+    "PRESETS",
+    "SCOPES",
+    "Cell",
+    "Preset",
+    "Protocol",
+    "Scope",
+    "network_spec",
+    "preset",
+    "touching",
+]
 
 Optimiser = Literal["sgd", "adam"]
 
@@ -86,6 +97,38 @@ def network_spec(network: str) -> NetworkSpec:
     if network not in known:
         raise UsageError(f"no network {network!r}; {nearest(network, known)}")
     return known[network]
+
+
+@dataclass(frozen=True)
+class Scope:
+    """The networks that a choice changes."""
+
+    title: str
+    holds: Callable[[str, NetworkSpec], bool]
+    """By name and specification."""
+
+
+def touching(network: str) -> tuple[str, ...]:
+    """The choices that change a network or its training; with any other it is the same again."""
+    spec = network_spec(network)
+    return tuple(name for name, scope in SCOPES.items() if scope.holds(network, spec))
+
+
+_SPARSE = Scope("networks with SparsityReg", lambda name, spec: bool(spec.sparsity))
+_DECORRELATED = Scope("networks with DecorrReg", lambda name, spec: bool(spec.decorrelation))
+
+SCOPES = {
+    "padding": Scope("the six networks of Table 2", lambda name, spec: name in NETWORKS),
+    "initialisation": Scope("all networks", lambda name, spec: True),
+    "placement": Scope("dropNet and normNet", lambda name, spec: spec.block != "plain"),
+    "entropy_at": _SPARSE,
+    "reduction": _SPARSE,
+    "centre": _DECORRELATED,
+    "form": _DECORRELATED,
+    "lambda": _SPARSE,
+    "kappa": _DECORRELATED,
+}
+"""By the name that `--choose` takes."""
 
 
 def preset(name: str) -> Preset:

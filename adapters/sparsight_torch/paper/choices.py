@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, fields
 from functools import cache
 from typing import Any, Literal, get_args, get_type_hints
@@ -44,6 +44,11 @@ class Choices:
         """The choices that are not the defaults, by the names that `--choose` takes."""
         values = ((field, getattr(self, field.name)) for field in fields(self))
         return {field.name.strip("_"): value for field, value in values if value != field.default}
+
+    def only(self, names: Collection[str]) -> Choices:
+        """The same, but with the defaults wherever `names` does not say."""
+        changed = self.changed()
+        return Choices(**{_field(name): changed[name] for name in changed if name in names})
 
     @property
     def label(self) -> str:
