@@ -31,7 +31,7 @@ from sparsight_torch.paper.results import read_result
 from sparsight_torch.paper.running import run_all
 
 SMALL = ["--epochs", "5", "--training-images", "400", "--probes", "20"]
-SMALL += ["--validation-images", "50", "--threads", "1"]
+SMALL += ["--validation-images", "50", "--threads", "1", "--device", "cpu"]
 # Between kernels for AVX-512 and for SSE the training loss differed by 4e-5, the validation loss by
 # 8e-4 (of the value), accuracy by .01.
 CLOSE = {
@@ -58,7 +58,8 @@ def data(tmp_path_factory):
 
 
 def run(*arguments):
-    return main(["paper", "run", *map(str, arguments)])
+    """On the CPU if nothing else is said, also where there is a GPU."""
+    return main(["paper", "run", "--device", "cpu", *map(str, arguments)])
 
 
 def checkpoint(folder):
@@ -153,6 +154,38 @@ def test_a_statistic_that_an_older_checkpoint_lacks_is_none_before(data, tmp_pat
         first, second, last = curves["correlation_mean_absolute"]
         assert (first, second) == (None, None)
         assert 0 < abs(curves["correlation_mean"][2]) < last < 1
+
+
+def test_going_on_with_another_number_of_threads_is_said_and_kept(data, tmp_path):
+    protocol = Protocol("test", 40, 20, 8, epochs=3)
+    cell = Cell("vanillaNet", "s", "cifar-10")
+    one = interrupted(Experiment(cell, protocol, tmp_path, data, Execution(threads=1)))
+    assert checkpoint(one.folder)["history"]["ran_on"] == [one.execution.described()]
+    two = Experiment(cell, protocol, tmp_path, data, Execution(threads=2))
+    with pytest.warns(UserWarning, match=r"another arithmetic.*\(threads: 1, now 2\)"):
+        interrupted(two, after=2)
+    result = two.run()  # nothing has changed since, and nothing is said
+    assert result["hardware"]["threads"] == 2
+    (before,) = result["resumed_on"]
+    assert before["hardware"]["threads"] == 1
+    assert before["versions"] == result["versions"]
+
+
+@pytest.mark.parametrize("epochs", [1, 2])
+def test_where_an_older_checkpoint_ran_is_not_known(epochs, data, tmp_path):
+    cell = Cell("vanillaNet", "s", "cifar-10")
+    experiment = Experiment(cell, Protocol("test", 40, 20, 8, epochs=epochs), tmp_path, data)
+    interrupted(experiment)
+    rewrite_checkpoint(experiment.folder, lambda state: state["history"].pop("ran_on"))
+    result = experiment.run()
+    assert "resumed_on" not in result
+    assert result["hardware"]["threads"] == torch.get_num_threads()
+
+
+def test_an_interruption_alone_is_not_kept(data, tmp_path):
+    cell = Cell("vanillaNet", "s", "cifar-10")
+    experiment = Experiment(cell, Protocol("test", 40, 20, 8, epochs=1), tmp_path, data)
+    assert "resumed_on" not in interrupted(experiment).run()
 
 
 def test_several_at_a_time_give_what_one_gives(data, tmp_path):
@@ -313,7 +346,7 @@ def test_help_shows_the_sub_commands(capfd):
     ("arguments", "message"),
     [
         (["--preset", "smal"], "did you mean 'small'"),
-        (["--network", "srNet"], "has the network 'srNet'"),
+        (["--network", "srNet"], "has --network srNet; did you mean"),
         (["--index", "99"], "there are 24 cells"),
         (["--choose", "pading=valid"], "no choice 'pading'"),
         (["--choose", "padding=none"], "one of same, valid was wanted"),
@@ -330,12 +363,12 @@ def test_bad_input_gets_a_sentence(arguments, message, capfd):
 
 
 def test_open_choices_have_folders_of_their_own(data, tmp_path):
-    choices = ["padding=valid", "entropy_at=activation", "centre=filters", "lambda=0.01"]
+    choices = ["padding=valid", "entropy_at=activation", "reduction=mean", "lambda=0.01"]
     chosen = [part for choice in choices for part in ("--choose", choice)]
     arguments = ["--preset", "tiny", "--data", data, "--runs", tmp_path, *SMALL, "--epochs", "1"]
     assert run(*arguments, *chosen) == 0
     (folder,) = tmp_path.iterdir()
-    for part in ("padding-valid", "entropy_at-activation", "centre-filters", "lambda-0.01"):
+    for part in ("padding-valid", "entropy_at-activation", "reduction-mean", "lambda-0.01"):
         assert part in folder.name
     assert read_result(folder / "result.json")["cell"]["choices"]["centre"] == "filters"
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
+import torch
 import typer
 from rich.console import Console
 
 from sparsight.errors import RunError, UsageError
 
-from .cells import PRESETS, Cell, Preset, preset
-from .choices import Choices, choices_of
+from .cells import PRESETS, SCOPES, Cell, Optimiser, Preset, preset
+from .choices import choices_of
+from .classics import CLASSICS
 from .data import data_folder
 from .download import make_available
 from .equation6 import equation6
@@ -21,9 +23,11 @@ from .execution import Execution
 from .experiments import Experiment
 from .figures import FIGURES, draw, save
 from .formats import DATASETS
+from .networks import NETWORKS, WIDTHS
 from .report import protocols, report
 from .results import Results, collect, read_results, store
 from .running import run_all
+from .selection import Shown, default_runs, select
 from .tables import Format, Table, rendered, table2, table3
 
 __all__ = ["command"]
@@ -41,7 +45,30 @@ _RunsOption = Annotated[
 _DataOption = Annotated[
     Path | None, typer.Option("--data", help="Folder of the data sets; else SPARSIGHT_DATA.")
 ]
-_Names = Annotated[list[str] | None, typer.Option(help="Only these; may be repeated.")]
+
+
+def _only(option: str, *values: str) -> Any:
+    """An option that chooses among a preset's cells."""
+    return typer.Option(option, help=f"Only these; may be repeated: {', '.join(values)}.")
+
+
+_NetworkOption = Annotated[list[str] | None, _only("--network", *NETWORKS, *CLASSICS)]
+_SizeOption = Annotated[list[str] | None, _only("--size", *WIDTHS, "none (LeNet and AlexNet)")]
+_DataSetOption = Annotated[list[str] | None, _only("--data-set", *DATASETS)]
+_OptimiserOption = Annotated[list[str] | None, _only("--optimiser", *get_args(Optimiser))]
+_SeedOption = Annotated[
+    list[int] | None,
+    typer.Option("--seed", min=0, help="Instead of the preset's; may be repeated."),
+]
+_ChooseOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--choose",
+        help="What the paper leaves open, as padding=valid, instead of the preset's choices: "
+        f"{', '.join(SCOPES)} (docs/paper.md). Networks that it does not concern are left out. May "
+        "be repeated.",
+    ),
+]
 _FormatOption = Annotated[str, typer.Option("--format", help="text, markdown or latex.")]
 _Number = Annotated[int | None, typer.Option(min=1, help="Instead of the preset's.")]
 
@@ -50,13 +77,27 @@ def _console(stderr: bool = False) -> Console:
     return Console(stderr=stderr, markup=False, highlight=False, emoji=False)
 
 
+def _say(sentence: str) -> None:
+    _console(stderr=True).print(sentence, soft_wrap=True)
+
+
 @command.command()
-def cells(preset_name: _PresetOption = "small", runs: _RunsOption = None) -> None:
-    """List the cells of a preset, with the index that `run --index` takes."""
+def cells(
+    preset_name: _PresetOption = "small",
+    runs: _RunsOption = None,
+    network: _NetworkOption = None,
+    size: _SizeOption = None,
+    data_set: _DataSetOption = None,
+    optimiser: _OptimiserOption = None,
+    seed: _SeedOption = None,
+    choose: _ChooseOption = None,
+) -> None:
+    """List cells with the index that `run --index` takes where its other options are the same."""
     chosen = preset(preset_name)
+    selected = _selected(chosen, network, size, data_set, optimiser, seed, choose)
+    folder = _runs_folder(runs, chosen)
     _console().print(f"{preset_name}: {chosen.summary}", soft_wrap=True)
-    folder = runs or default_runs(chosen)
-    for index, cell in enumerate(chosen.cells):
+    for index, cell in enumerate(selected):
         finished = (folder / cell.name / "result.json").exists()
         line = f"{index:3d}  {cell.name}{'  (finished)' if finished else ''}"
         _console().print(line, soft_wrap=True)
@@ -67,25 +108,23 @@ def run(
     preset_name: _PresetOption = "small",
     runs: _RunsOption = None,
     data: _DataOption = None,
-    network: _Names = None,
-    size: _Names = None,
-    data_set: _Names = None,
-    optimiser: _Names = None,
-    seed: Annotated[
-        list[int] | None, typer.Option(min=0, help="Seeds; replace the preset's.")
-    ] = None,
-    choose: Annotated[
-        list[str] | None,
+    network: _NetworkOption = None,
+    size: _SizeOption = None,
+    data_set: _DataSetOption = None,
+    optimiser: _OptimiserOption = None,
+    seed: _SeedOption = None,
+    choose: _ChooseOption = None,
+    index: Annotated[
+        int | None,
         typer.Option(
-            help="What the paper leaves open, as padding=valid (docs/paper.md); replaces the "
-            "preset's choices. May be repeated."
+            help="Only one cell, for array jobs: its index among those that the other options "
+            "choose, as `cells` lists them with the same options."
         ),
     ] = None,
-    index: Annotated[
-        int | None, typer.Option(help="Only the cell of this index, for array jobs.")
-    ] = None,
     jobs: Annotated[int, typer.Option(min=1, help="Cells at a time.")] = 1,
-    device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")] = "cpu",
+    device: Annotated[
+        str, typer.Option(help="cpu, cuda or cuda:N; auto: cuda where PyTorch finds it, else cpu.")
+    ] = "auto",
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads of a cell.")] = None,
     precision: Annotated[str, typer.Option(help="float32, or on CUDA tf32, bf16.")] = "float32",
     compile: Annotated[bool, typer.Option("--compile", help="Compile the network.")] = False,
@@ -96,8 +135,7 @@ def run(
 ) -> None:
     """Train the cells of a preset that are not finished; killed runs go on where they were."""
     chosen = preset(preset_name)
-    only = {"network": network, "size": size, "data": data_set, "optimiser": optimiser}
-    selected = select(chosen, only, seed, choices_of(choose) if choose else None)
+    selected = _selected(chosen, network, size, data_set, optimiser, seed, choose)
     if index is not None:
         if not 0 <= index < len(selected):
             raise UsageError(f"--index {index}: there are {len(selected)} cells, counted from 0")
@@ -110,11 +148,17 @@ def run(
     }
     changed: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
     protocol = dataclasses.replace(chosen.protocol, **changed)
-    execution = Execution(device, threads, precision, compile)  # type: ignore[arg-type]
-    folder, root = runs or default_runs(chosen), data_folder(data)
+    folder, root = _runs_folder(runs, chosen), data_folder(data)
+    if data is not None and not data.is_dir():
+        names = " ".join(dict.fromkeys(cell.data for cell in selected))
+        raise UsageError(
+            f"there is no folder {data}; `sparsight paper download {names} --data {data}` makes it"
+        )
+    execution = Execution(_device(device), threads, precision, compile)  # type: ignore[arg-type]
     experiments = [Experiment(cell, protocol, folder, root, execution) for cell in selected]
     console = _console(stderr=True)
     if not all(experiment.is_finished() for experiment in experiments):
+        _say(f"Training on {_device_title(execution.device)}")
         for name in dict.fromkeys(cell.data for cell in selected):
             make_available(name, root, console)
     run_all(experiments, jobs, console)
@@ -155,30 +199,54 @@ def results(
         if name in there or part.protocol.training is None  # the paper's own: all images
     ]
     store(out, report(parts, collected.as_posix()))
-    _console(stderr=True).print(f"{out} is written", soft_wrap=True)
+    _say(f"{out} is written")
 
 
-def _table_command(name: str, table: Callable[[Preset, Results], Table], help: str) -> None:
+def _table_command(
+    name: str,
+    table: Callable[[Preset, Results], Table],
+    networks: Collection[str],
+    default: str,
+    help: str,
+) -> None:
     """Register a table as a command of its own: `sparsight paper table2`."""
+    shown = Shown(
+        name,
+        lambda cell: cell.network in networks and not cell.choices.changed(),
+        "finished cell",
+        "result.json",
+    )
 
     def print_table(
-        preset_name: _PresetOption = "full",
+        preset_name: _PresetOption = default,
         runs: _RunsOption = None,
         form: _FormatOption = "text",
     ) -> None:
         chosen = preset(preset_name)
-        if runs is not None and not runs.is_dir():
-            raise RunError(f"there is no folder {runs}")
-        found = read_results(runs or default_runs(chosen))
-        print(rendered(table(chosen, found), _form(form)), end="")
+        found = read_results(_existing(runs) or default_runs(chosen))
+        text = rendered(table(chosen, found), _form(form))
+        missing = shown.missing(preset_name, runs)
+        if missing:
+            _say(missing)
+        print(text, end="")
 
     command.command(name, help=help)(print_table)
 
 
 _table_command(
-    "table2", table2, "Print Table 2: ours, with the spread of seeds, beside the paper's."
+    "table2",
+    table2,
+    NETWORKS,
+    "small",
+    "Print Table 2: ours, with the spread of seeds, beside the paper's.",
 )
-_table_command("table3", table3, "Print Table 3: LeNet and AlexNet without and with penalties.")
+_table_command(
+    "table3",
+    table3,
+    CLASSICS,
+    "full",
+    "Print Table 3: LeNet and AlexNet without and with penalties.",
+)
 
 
 @command.command("equation6")
@@ -190,23 +258,37 @@ def print_equation6(form: _FormatOption = "text") -> None:
 def _figure_command(name: str) -> None:
     """Register a figure as a command of its own: `sparsight paper figure3`."""
     spec = FIGURES[name]
+    shown = Shown(name, spec.shows, "run", "events.*")
 
     def figure(
         preset_name: _PresetOption = spec.preset,
         runs: _RunsOption = None,
-        data_set: Annotated[str | None, typer.Option(help="The preset's first if not given.")] = (
-            None
-        ),
-        size: Annotated[str | None, typer.Option(help="The preset's last if not given.")] = None,
+        data_set: Annotated[
+            str | None,
+            typer.Option(help=f"{', '.join(DATASETS)}; the preset's first if not given."),
+        ] = None,
+        size: Annotated[
+            str | None,
+            typer.Option(
+                help=f"{', '.join(WIDTHS)}; if not given, that of which most has been run, the "
+                "larger of equals."
+            ),
+        ] = None,
         seed: Annotated[int, typer.Option(min=0)] = 0,
-        out: Annotated[Path | None, typer.Option(help="PDF, SVG or PNG.")] = None,
+        out: Annotated[
+            Path | None,
+            typer.Option(help="PDF, SVG or PNG; a PDF of the command's name if not given."),
+        ] = None,
     ) -> None:
         chosen = preset(preset_name)
+        missing = shown.missing(preset_name, _existing(runs))
+        if missing:
+            raise RunError(missing)
         target = out or Path(f"{name}.pdf")
         save(draw(name, chosen, runs or default_runs(chosen), data_set, size, seed), target)
-        _console(stderr=True).print(f"{target} is written", soft_wrap=True)
+        _say(f"{target} is written")
 
-    command.command(name, help=f"Draw {spec.title.lower()} from event files.")(figure)
+    command.command(name, help=f"Draw {spec.summary}, from event files.")(figure)
 
 
 for _name in FIGURES:
@@ -219,33 +301,40 @@ def _form(name: str) -> Format:
     return name  # type: ignore[return-value]
 
 
-def default_runs(chosen: Preset) -> Path:
-    """Where a preset's runs go if nothing else is said: presets of one protocol share a folder."""
-    return Path("runs/paper") / chosen.protocol.name
-
-
-def select(
+def _selected(
     chosen: Preset,
-    only: Mapping[str, Sequence[str] | None],
-    seeds: Sequence[int] | None = None,
-    choices: Choices | None = None,
+    network: list[str] | None,
+    size: list[str] | None,
+    data_set: list[str] | None,
+    optimiser: list[str] | None,
+    seed: list[int] | None,
+    choose: list[str] | None,
 ) -> list[Cell]:
-    """The cells of a preset whose attributes are among those of `only`.
+    """What the options of `cells` and `run` choose, in the order that `run --index` counts."""
+    only = {"network": network, "size": size, "data": data_set, "optimiser": optimiser}
+    return select(chosen, only, seed, choices_of(choose) if choose else None, _say)
 
-    `seeds` and `choices` replace the preset's. Raises UsageError where no cell is left.
-    """
-    found = list(chosen.cells)
-    for attribute, values in only.items():
-        there = list(dict.fromkeys(getattr(cell, attribute) for cell in found))
-        unknown = [value for value in values or () if value not in there]
-        if unknown:
-            raise UsageError(
-                f"no cell of the preset has the {attribute} {unknown[0]!r}; there are: "
-                + ", ".join(name or "none" for name in there)
-            )
-        found = [cell for cell in found if not values or getattr(cell, attribute) in values]
-    if choices is not None:
-        found = [dataclasses.replace(cell, choices=choices) for cell in found]
-    if seeds:
-        found = [dataclasses.replace(cell, seed=seed) for seed in seeds for cell in found]
-    return list(dict.fromkeys(found))
+
+def _runs_folder(given: Path | None, chosen: Preset) -> Path:
+    """Where cells are, or will be."""
+    if given is not None and given.exists() and not given.is_dir():
+        raise UsageError(f"--runs {given}: a folder was wanted, and this is a file")
+    return given or default_runs(chosen)
+
+
+def _existing(runs: Path | None) -> Path | None:
+    if runs is not None and not runs.is_dir():
+        raise RunError(f"there is no folder {runs}")
+    return runs
+
+
+def _device(name: str) -> str:
+    if name != "auto":
+        return name
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _device_title(device: str) -> str:
+    if device == "cpu":
+        return "the CPU"
+    return f"{device} ({torch.cuda.get_device_name(device)})"
