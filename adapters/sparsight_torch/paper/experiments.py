@@ -12,35 +12,27 @@ import json
 import math
 import os
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from sparsight.errors import RunError, UsageError
-from sparsight.measurement import LayerMeasurement
 from sparsight.onset import find_onset
 
 from ..recorder import Recorder
 from .cells import Cell, Protocol
 from .data import ExperimentData, load_data, scaled
 from .execution import Execution
+from .history import changed, epochs_in, fresh_history, note_epoch, note_layers, note_place
 from .results import difference, read_result
 from .training import Training, train_epoch, validate
 
 __all__ = ["Experiment"]
 
-_STATISTICS = (
-    "entropy",
-    "scale_free_entropy",
-    "rms",
-    "dead_fraction",
-    "correlation_mean",
-    "correlation_mean_absolute",  # in the signed mean, opposite pairs cancel alike ones
-)
 Report = Callable[[int, dict[str, float]], None]
 """Called after each epoch with its number and what was measured."""
 
@@ -85,7 +77,7 @@ class Experiment:
         if self.is_finished():
             return self.protocol.epochs
         state = self._checkpoint()
-        return 0 if state is None else _length(state["history"])
+        return 0 if state is None else epochs_in(state["history"])
 
     def run(self, report: Report = lambda epoch, scalars: None) -> dict[str, Any]:
         """Train to the end, from the last checkpoint where there is one; the result.
@@ -112,12 +104,26 @@ class Experiment:
         state = self._checkpoint()
         if state is not None:
             training.load_state_dict(state["training"])
-        history = _fresh_history() if state is None else state["history"]
+        history = fresh_history() if state is None else state["history"]
+        self._note_place(history)
         with Recorder(training.model, scaled(data.probes), self.folder) as recorder:
             self._continue(training, recorder, history, report)
         result = self._result(history, data)
         _write(self.result_path, json.dumps(result, indent=1, allow_nan=False).encode() + b"\n")
         return result
+
+    def _note_place(self, history: dict[str, Any]) -> None:
+        if epochs_in(history) == self.protocol.epochs:  # killed before the result was written
+            return
+        described = self.execution.described()
+        other = changed(history, described)
+        if other:
+            warnings.warn(
+                f"{self.folder} goes on with another arithmetic than it was begun with ({other}): "
+                "it may end with other last bits than a run that was not interrupted",
+                stacklevel=2,
+            )
+        note_place(history, described)
 
     def _continue(
         self, training: Training, recorder: Recorder, history: dict[str, Any], report: Report
@@ -125,16 +131,14 @@ class Experiment:
         steps = -(-len(training.data.images) // self.protocol.batch)
         if not history["layers"]:
             scalars = _named("validation", validate(training.model, training.data))
-            _note_layers(history, recorder.record(-1, scalars=scalars, global_step=0))
-        for epoch in range(_length(history), self.protocol.epochs):
+            note_layers(history, recorder.record(-1, scalars=scalars, global_step=0))
+        for epoch in range(epochs_in(history), self.protocol.epochs):
             start = time.perf_counter()
             scalars = _named("training", train_epoch(training))
             scalars |= _named("validation", validate(training.model, training.data))
             measured = recorder.record(epoch, scalars=scalars, global_step=(epoch + 1) * steps)
-            _note_layers(history, measured)
-            for name, value in scalars.items():
-                history["epochs"].setdefault(name, []).append(_number(value))
-            history["seconds"].append(round(time.perf_counter() - start, 3))
+            note_layers(history, measured)
+            note_epoch(history, scalars, time.perf_counter() - start)
             self._save({"training": training.state_dict(), "history": history})
             report(epoch, scalars)
 
@@ -178,9 +182,11 @@ class Experiment:
         losses = [math.nan if x is None else x for x in history["epochs"]["loss/validation"]]
         accuracies = [x for x in history["epochs"]["accuracy/validation"] if x is not None]
         onset = find_onset(range(len(losses)), losses)
+        *earlier, last = history.get("ran_on") or [self.execution.described()]
         return {
             **self.identity(),
-            **self.execution.described(),
+            **last,
+            **({"resumed_on": earlier} if earlier else {}),
             "data": {
                 "training_images": len(data.images),
                 "validation_images": len(data.validation_images),
@@ -221,15 +227,6 @@ def _alone(folder: Path) -> Iterator[None]:
         yield
 
 
-def _fresh_history() -> dict[str, Any]:
-    """Per epoch, and per layer before training and after each epoch."""
-    return {"epochs": {}, "layers": {}, "seconds": []}
-
-
-def _length(history: dict[str, Any]) -> int:
-    return len(history["seconds"])
-
-
 def _named(split: str, values: dict[str, float]) -> dict[str, float]:
     """Tags as they appear in TensorBoard: loss/validation, accuracy/training, penalty/sparsity."""
     penalties = ("sparsity", "decorrelation")
@@ -237,22 +234,6 @@ def _named(split: str, values: dict[str, float]) -> dict[str, float]:
         f"penalty/{name}" if name in penalties else f"{name}/{split}": value
         for name, value in values.items()
     }
-
-
-def _note_layers(history: dict[str, Any], measured: list[LayerMeasurement]) -> None:
-    """A statistic that a checkpoint of older code lacks is None in the records before this one."""
-    for measurement in measured:
-        curves = history["layers"].setdefault(measurement.layer.name, {})
-        values = {"relative_entropy": measurement.relative_entropy}
-        values |= {name: measurement.statistics[name] for name in _STATISTICS}
-        earlier = len(curves.get("relative_entropy", ()))
-        for name, value in values.items():
-            curves.setdefault(name, [None] * earlier).append(_number(value))
-
-
-def _number(value: float) -> float | None:
-    """Five digits, or nothing for what is no number: JSON knows no NaN."""
-    return float(f"{value:.5g}") if np.isfinite(value) else None
 
 
 def _write(path: Path, content: bytes) -> None:
