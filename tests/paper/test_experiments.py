@@ -370,7 +370,7 @@ def test_open_choices_have_folders_of_their_own(data, tmp_path):
     (folder,) = tmp_path.iterdir()
     for part in ("padding-valid", "entropy_at-activation", "reduction-mean", "lambda-0.01"):
         assert part in folder.name
-    assert read_result(folder / "result.json")["cell"]["choices"]["centre"] == "filters"
+    assert read_result(folder / "result.json")["cell"]["choices"]["reduction"] == "mean"
 
 
 @pytest.mark.parametrize(
