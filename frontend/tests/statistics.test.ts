@@ -113,6 +113,15 @@ describe("movement", () => {
     expect(moved(Float64Array.from([NaN, NaN]))).toBeNaN();
   });
 
+  it("ends with the last of few records, not half way", () => {
+    const falling = Float64Array.from({ length: 13 }, (_, i) => 1 - i / 12);
+    expect(moved(falling)).toBeCloseTo(-11 / 12, 12);
+    expect(moved(falling.subarray(0, 2))).toBeCloseTo(-1 / 12, 12);
+    expect(moved(falling.subarray(0, 1))).toBe(0);
+    const many = Float64Array.from({ length: 61 }, (_, i) => i);
+    expect(moved(many)).toBe(55.5);
+  });
+
   it("leaves out what was not measured", () => {
     expect(median([NaN, 1, 3, NaN])).toBe(2);
     expect(median([])).toBeNaN();

@@ -20,9 +20,14 @@ export function started(values: Float64Array): number {
   return values[begins(values)] ?? NaN;
 }
 
-/** Where a statistic ends: the median over its last 10 records, because single epochs swing. */
+/**
+ * Where a statistic ends: the median over its last 10 records, because single epochs swing; over the
+ * last sixth of fewer than 60, as the last 10 of a dozen would be most of the way there.
+ */
 export function settled(values: Float64Array, end = values.length): number {
-  const from = Math.max(Math.min(begins(values) + 1, end - 1), end - LAST, 0);
+  const start = begins(values);
+  const last = Math.min(LAST, Math.ceil((end - start) / 6));
+  const from = Math.max(Math.min(start + 1, end - 1), end - last, 0);
   return median(values.subarray(from, end));
 }
 

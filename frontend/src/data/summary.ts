@@ -7,7 +7,7 @@ export interface LayerSummary {
   readonly run: string;
   readonly position: number;
   readonly layer: LayerInfo;
-  /** Relative entropy: the layer's first record, the median of the last ten, their difference, extremes. */
+  /** Relative entropy: the layer's first record, the median of the last ones, their difference, extremes. */
   readonly first: number;
   readonly last: number;
   readonly change: number;
@@ -56,7 +56,7 @@ export interface SummaryColumn {
   readonly signed?: boolean;
 }
 
-const LATE = "median of the last 10 records";
+const LATE = "median of the last 10 records, or of the last sixth of fewer than 60";
 
 export const SUMMARY_COLUMNS: readonly SummaryColumn[] = [
   { id: "run", title: "Run", hint: "", of: ({ run }) => run },
