@@ -106,17 +106,6 @@ def test_a_killed_run_ends_as_one_that_was_not(network, data, tmp_path):
     assert recorded.scalars == uninterrupted.scalars
 
 
-def test_without_its_random_numbers_a_resumed_run_would_differ(data, tmp_path):
-    """The test above can fail: dropout's random numbers are part of the result."""
-    cell = Cell("dropNet", "s", "cifar-10")
-    protocol = Protocol("test", 200, 50, 20, epochs=1)
-    one = Experiment(cell, protocol, tmp_path, data, Execution(threads=1))
-    one.run()
-    state = checkpoint(one.folder)["training"]
-    assert not torch.equal(state["random"], torch.Generator().manual_seed(0).get_state())
-    assert not torch.equal(state["order"], torch.Generator().manual_seed(0).get_state())
-
-
 def rewrite_checkpoint(folder, change):
     state = checkpoint(folder)
     change(state)
@@ -137,6 +126,28 @@ def interrupted(experiment, after=1):
     with pytest.raises(Interrupted):
         experiment.run(report)
     return experiment
+
+
+def with_other_random_numbers(state):
+    state["training"]["random"] = torch.Generator().manual_seed(1).get_state()
+
+
+def test_without_its_random_numbers_a_resumed_run_would_differ(data, tmp_path):
+    """So that the test above can fail: dropout's random numbers are part of the result."""
+    cell = Cell("dropNet", "s", "cifar-10")
+    protocol = Protocol("test", 60, 20, 8, epochs=2)
+    weights = {}
+    for name in ("whole", "resumed", "other numbers"):
+        experiment = Experiment(cell, protocol, tmp_path / name, data, Execution(threads=1))
+        if name != "whole":
+            interrupted(experiment)
+        if name == "other numbers":
+            rewrite_checkpoint(experiment.folder, with_other_random_numbers)
+        experiment.run()
+        weights[name] = checkpoint(experiment.folder)["training"]["model"]
+    for name, whole in weights["whole"].items():
+        assert torch.equal(whole, weights["resumed"][name])
+        assert not torch.equal(whole, weights["other numbers"][name])
 
 
 def test_a_statistic_that_an_older_checkpoint_lacks_is_none_before(data, tmp_path):
