@@ -172,7 +172,7 @@ def test_one_changed_weight_is_seen(probes, tmp_path):
 
 def test_exporting_a_network_with_penalties_while_training(probes, tmp_path):
     model = MODELS["normNet"]().train()
-    sparsity = SparsityReg(model, NETWORKS["sr2Net"].sparsity)
+    sparsity = SparsityReg(model, dict.fromkeys(NETWORKS["sr2Net"].sparsity, 1e-3))
     exporter = OnnxExporter(model, probes[:1])  # one sample does not fix the batch
     for epoch in range(2):
         (model(probes).sum() + sparsity()).backward()

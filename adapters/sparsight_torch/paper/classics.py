@@ -21,14 +21,9 @@ __all__ = ["CLASSICS", "AlexNet", "LeNet", "build_classic"]
 
 CLASSICS = {
     "LeNet": NetworkSpec(),
-    "LeNet-sr": NetworkSpec(
-        sparsity=dict.fromkeys(("conv2", "fc1", "fc2"), 1e-3), decorrelation={"conv1": 1.0}
-    ),
+    "LeNet-sr": NetworkSpec(sparsity=("conv2", "fc1", "fc2"), decorrelation=("conv1",)),
     "AlexNet": NetworkSpec(),
-    "AlexNet-sr": NetworkSpec(
-        sparsity=dict.fromkeys(("conv4", "conv5", "fc1", "fc2"), 1e-3),
-        decorrelation={"conv1": 1.0},
-    ),
+    "AlexNet-sr": NetworkSpec(sparsity=("conv4", "conv5", "fc1", "fc2"), decorrelation=("conv1",)),
 }
 
 
@@ -94,7 +89,7 @@ class AlexNet(nn.Module):
 def build_classic(
     network: str, *, side: int = 32, classes: int = 10, initialisation: Initialisation = "glorot"
 ) -> LeNet | AlexNet:
-    """A network of Table 3 by its name; its penalties are in `CLASSICS[network]`."""
+    """A network of Table 3 by its name; the layers of its penalties are in `CLASSICS[network]`."""
     if network not in CLASSICS:
         raise UsageError(f"no network {network!r}; {nearest(network, CLASSICS)}")
     built = (LeNet if network.startswith("LeNet") else AlexNet)(side, classes)

@@ -6,8 +6,7 @@ are the same with a dropout or a batch normalisation a conv block, or with penal
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 import torch.nn.functional as F
@@ -35,10 +34,10 @@ class NetworkSpec:
     """One row of the paper's Table 2."""
 
     block: Block = "plain"
-    sparsity: Mapping[str, float] = field(default_factory=dict)
-    """lambda by layer."""
-    decorrelation: Mapping[str, float] = field(default_factory=dict)
-    """kappa by layer."""
+    sparsity: tuple[str, ...] = ()
+    """Layers that lambda is on."""
+    decorrelation: tuple[str, ...] = ()
+    """Layers that kappa is on."""
 
 
 _DEEP = ("conv3", "conv4", "fc1")
@@ -47,9 +46,9 @@ NETWORKS = {
     "vanillaNet": NetworkSpec(),
     "dropNet": NetworkSpec(block="dropout"),
     "normNet": NetworkSpec(block="norm"),
-    "sr1Net": NetworkSpec(sparsity=dict.fromkeys(("conv1", "conv2", *_DEEP), 1e-3)),
-    "sr2Net": NetworkSpec(sparsity=dict.fromkeys(_DEEP, 1e-3)),
-    "sr3Net": NetworkSpec(sparsity=dict.fromkeys(_DEEP, 1e-3), decorrelation={"conv1": 1.0}),
+    "sr1Net": NetworkSpec(sparsity=("conv1", "conv2", *_DEEP)),
+    "sr2Net": NetworkSpec(sparsity=_DEEP),
+    "sr3Net": NetworkSpec(sparsity=_DEEP, decorrelation=("conv1",)),
 }
 
 
@@ -132,9 +131,9 @@ def build(
 ) -> PaperNet:
     """A network by its name and size in the paper: `build("sr2Net", "m")`.
 
-    Its penalties are in `NETWORKS[network]`. `placement` puts dropout or batch normalisation after
-    each convolution instead of one a block; `initialisation="torch"` keeps PyTorch's own weights.
-    Raises UsageError for unknown names.
+    The layers of its penalties are in `NETWORKS[network]`. `placement` puts dropout or batch
+    normalisation after each convolution instead of one a block; `initialisation="torch"` keeps
+    PyTorch's own weights. Raises UsageError for unknown names.
     """
     if network not in NETWORKS:
         raise UsageError(f"no network {network!r}; {nearest(network, NETWORKS)}")
