@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { PAPER, twin } from "../src/api/twin";
+import type { LayerTable } from "../src/data/table";
 import type { RunEntry } from "../src/data/runs";
 import { firstRuns, tellingPair } from "../src/data/telling";
 
@@ -50,6 +51,17 @@ describe("the maps that tell most", () => {
     expect(tellingPair(tables, others)[1]).toBe("sr3");
     const alone = runs.map((entry) => ({ ...entry, probeDigest: entry.run }));
     expect(tellingPair(tables, alone)).toHaveLength(2);
+  });
+
+  it("are compared with the run of most epochs in common, of those that fell hardly more", () => {
+    const few = (run: string): LayerTable[] =>
+      tables.map((table) =>
+        table.run === run ? { ...table, steps: table.steps.map((step) => 5 * step) } : table,
+      );
+    expect(tellingPair(few("sr2"), runs)[1]).toBe("sr1");
+    // Such as fell far less are preferred all the same.
+    const pair = [few("sr2")[0], tables[2], tables[3]].flatMap((table) => table ?? []);
+    expect(tellingPair(pair, runs)[1]).toBe("sr2");
   });
 
   it("are of the run whose entropy fell most where none has an onset", () => {

@@ -31,7 +31,9 @@ export function firstRuns(
 /**
  * The run whose maps tell most, and the one to see beside it: the one whose entropy fell most, of
  * those with an onset where there are any; and of those measured on the same probes the one whose
- * entropy fell least. Fewer than two names where there are not so many runs.
+ * entropy fell least. Of several that fell hardly more it is the one with the most epochs in common:
+ * a run that was analysed from its checkpoints has few. Fewer than two names where there are not so
+ * many runs.
  */
 export function tellingPair(
   tables: readonly LayerTable[],
@@ -39,6 +41,7 @@ export function tellingPair(
 ): readonly string[] {
   const known = tables.map((table) => ({
     run: table.run,
+    steps: table.steps,
     fall: largestFall(table),
     entry: entries.find(({ run }) => run === table.run),
   }));
@@ -47,7 +50,12 @@ export function tellingPair(
   if (!first) return [];
   const others = known.filter((one) => one !== first);
   const alike = others.filter(({ entry }) => entry?.probeDigest === first.entry?.probeDigest);
-  const second = best(alike.length ? alike : others, ({ fall }) => -fall);
+  const comparable = alike.length ? alike : others;
+  const least = Math.min(...comparable.map(({ fall }) => fall));
+  const second = best(
+    comparable.filter(({ fall }) => fall < least + NOTICEABLE),
+    ({ steps, fall }) => inCommon(first.steps, steps) - fall, // which is less than one epoch
+  );
   return second ? [first.run, second.run] : [first.run];
 }
 
@@ -56,6 +64,11 @@ function largestFall(table: LayerTable): number {
   const falls = table.layers.map((_, layer) => -moved(series(table, layer, RELATIVE_ENTROPY)));
   const most = Math.max(0, ...falls.filter(Number.isFinite));
   return most >= NOTICEABLE ? most : 0;
+}
+
+function inCommon(a: Int32Array, b: Int32Array): number {
+  const steps = new Set(a);
+  return b.filter((step) => steps.has(step)).length;
 }
 
 /** The first of those with the highest score. */
