@@ -25,10 +25,13 @@ from sparsight.reader import read_run
 from sparsight_torch.paper.cells import PRESETS, Cell, Protocol
 from sparsight_torch.paper.choices import Choices
 from sparsight_torch.paper.commands import default_runs, select
+from sparsight_torch.paper.data import load_data
 from sparsight_torch.paper.execution import Execution
 from sparsight_torch.paper.experiments import Experiment
+from sparsight_torch.paper.networks import build
 from sparsight_torch.paper.results import read_result
 from sparsight_torch.paper.running import run_all
+from sparsight_torch.paper.training import validate
 
 SMALL = ["--epochs", "5", "--training-images", "400", "--probes", "20"]
 SMALL += ["--validation-images", "50", "--threads", "1", "--device", "cpu"]
@@ -66,6 +69,10 @@ def checkpoint(folder):
     return torch.load(folder / "checkpoint.pt", weights_only=True)
 
 
+def weights_of(folder):
+    return torch.load(folder / "weights.pt", weights_only=True)
+
+
 def kill_in_the_middle(command, path):
     """Kill a run, which is given no chance to tidy up, when its second epoch is checkpointed."""
     process = subprocess.Popen(command, stderr=subprocess.PIPE)
@@ -92,7 +99,7 @@ def test_a_killed_run_ends_as_one_that_was_not(network, data, tmp_path):
     assert "goes on after" in done.stderr
     assert run(*arguments, "--runs", tmp_path / "whole") == 0
 
-    ours, theirs = (checkpoint(folder)["training"]["model"] for folder in (killed, whole))
+    ours, theirs = (weights_of(folder) for folder in (killed, whole))
     assert ours.keys() == theirs.keys()
     for key, weights in ours.items():
         assert torch.equal(weights, theirs[key]), key
@@ -144,7 +151,7 @@ def test_without_its_random_numbers_a_resumed_run_would_differ(data, tmp_path):
         if name == "other numbers":
             rewrite_checkpoint(experiment.folder, with_other_random_numbers)
         experiment.run()
-        weights[name] = checkpoint(experiment.folder)["training"]["model"]
+        weights[name] = weights_of(experiment.folder)
     for name, whole in weights["whole"].items():
         assert torch.equal(whole, weights["resumed"][name])
         assert not torch.equal(whole, weights["other numbers"][name])
@@ -197,6 +204,44 @@ def test_an_interruption_alone_is_not_kept(data, tmp_path):
     cell = Cell("vanillaNet", "s", "cifar-10")
     experiment = Experiment(cell, Protocol("test", 40, 20, 8, epochs=1), tmp_path, data)
     assert "resumed_on" not in interrupted(experiment).run()
+
+
+def test_the_weights_take_the_checkpoints_place(data, tmp_path):
+    cell = Cell("normNet", "s", "cifar-10")
+    experiment = Experiment(cell, Protocol("test", 60, 30, 8, epochs=2), tmp_path, data)
+    interrupted(experiment, after=2)  # as if killed before the result was written
+    assert not experiment.result_path.exists()
+    assert experiment.epochs_done() == 2
+    last = checkpoint(experiment.folder)["training"]["model"]
+    result = experiment.run()
+    assert {path.name for path in experiment.folder.iterdir() if "tfevents" not in path.name} == {
+        "lock",
+        "result.json",
+        "weights.pt",
+    }
+    model = build("normNet", "s", classes=10)
+    model.load_state_dict(weights_of(experiment.folder))
+    for name, weights in model.state_dict().items():
+        assert torch.equal(weights, last[name]), name
+    images = load_data("cifar-10", data, training=60, validation=30, probes=8)
+    assert validate(model, images)["accuracy"] == pytest.approx(result["last_accuracy"], abs=1e-5)
+
+
+@pytest.mark.skipif(not Path("/proc/self/io").exists(), reason="the system counts no reads")
+def test_the_number_of_epochs_is_known_without_reading_the_weights(data, tmp_path):
+    def read():
+        return int(Path("/proc/self/io").read_text().split()[1])  # rchar
+
+    cell = Cell("vanillaNet", "s", "cifar-10")
+    experiment = Experiment(cell, Protocol("test", epochs=3), tmp_path, data)
+    history = {"epochs": {}, "layers": {}, "seconds": [1.0, 1.0]}
+    experiment._save({"training": {"model": {"fc1": torch.zeros(2**24)}}, "history": history})
+    before = read()
+    assert experiment.epochs_done() == 2
+    assert read() - before < 2**20
+    before = read()
+    assert len(checkpoint(experiment.folder)["training"]["model"]["fc1"]) == 2**24
+    assert read() - before >= 2**26  # so that what is counted above are these reads
 
 
 def test_several_at_a_time_give_what_one_gives(data, tmp_path):
@@ -316,8 +361,8 @@ def test_a_damaged_checkpoint_is_named(data, tmp_path, capfd):
 
 
 def test_a_folder_that_cannot_be_written(data, tmp_path, capfd):
-    (tmp_path / "runs").write_text("a file")
-    arguments = ["--preset", "tiny", "--data", data, "--runs", tmp_path / "runs", *SMALL]
+    (tmp_path / "cifar-10_sr2Net-s_sgd_seed0").write_text("a file")
+    arguments = ["--preset", "tiny", "--data", data, "--runs", tmp_path, *SMALL]
     assert run(*arguments) == 2
     assert "cannot write" in capfd.readouterr().err
 

@@ -1,8 +1,9 @@
 """Running one cell: every epoch recorded and checkpointed; a killed run goes on where it was.
 
-A cell's folder holds its event files, `checkpoint.pt` (everything that the next epoch depends on)
-and, once it is finished, `result.json`. Checkpoints and results are written beside and moved, so
-that a process killed at any moment leaves the last epoch or this one, and nothing in between.
+A cell's folder holds its event files and, while it is trained, `checkpoint.pt`: everything that the
+next epoch depends on. Once it is finished, `result.json` and `weights.pt` (a plain state_dict, on
+the CPU) take the checkpoint's place. All are written beside and moved, so that a process killed at
+any moment leaves the last epoch or this one, and nothing in between.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-import os
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -18,13 +18,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from sparsight.errors import RunError, UsageError
 from sparsight.onset import find_onset
 
 from ..recorder import Recorder
 from .cells import Cell, Protocol
+from .checkpoints import read_state, write_bytes, write_state
 from .data import ExperimentData, load_data, scaled
 from .execution import Execution
 from .history import changed, epochs_in, fresh_history, note_epoch, note_layers, note_place
@@ -76,7 +75,7 @@ class Experiment:
         """Epochs that need not be run again."""
         if self.is_finished():
             return self.protocol.epochs
-        state = self._checkpoint()
+        state = self._checkpoint(mapped=True)
         return 0 if state is None else epochs_in(state["history"])
 
     def run(self, report: Report = lambda epoch, scalars: None) -> dict[str, Any]:
@@ -109,7 +108,7 @@ class Experiment:
         with Recorder(training.model, scaled(data.probes), self.folder) as recorder:
             self._continue(training, recorder, history, report)
         result = self._result(history, data)
-        _write(self.result_path, json.dumps(result, indent=1, allow_nan=False).encode() + b"\n")
+        self._finish(training, result)
         return result
 
     def _note_place(self, history: dict[str, Any]) -> None:
@@ -142,32 +141,37 @@ class Experiment:
             self._save({"training": training.state_dict(), "history": history})
             report(epoch, scalars)
 
-    def _checkpoint(self) -> dict[str, Any] | None:
-        path = self.folder / "checkpoint.pt"
-        if not path.exists():
+    def _checkpoint(self, *, mapped: bool = False) -> dict[str, Any] | None:
+        path = self._checkpoint_path
+        state = read_state(path, mapped=mapped)
+        if state is None:
             return None
-        try:
-            state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        except Exception as error:  # of many kinds, by where the file is damaged
-            raise RunError(f"{path} cannot be read ({error}); remove it to begin anew") from None
         self._check(state, path)
         if ("random_cuda" in state["training"]) != self.execution.cuda:
             begun = "the CPU" if self.execution.cuda else "CUDA"
             raise UsageError(f"{path} was begun on {begun}; go on there, or remove it")
         return state
 
+    @property
+    def _checkpoint_path(self) -> Path:
+        return self.folder / "checkpoint.pt"
+
     def _save(self, state: dict[str, Any]) -> None:
-        path = self.folder / "checkpoint.pt"
-        unfinished = path.with_name("checkpoint.pt.unfinished")
+        write_state(self._checkpoint_path, {**self.identity(), **state})
+
+    def _finish(self, training: Training, result: dict[str, Any]) -> None:
+        """The checkpoint goes last: what is not finished yet can be gone on with."""
+        weights = {name: value.cpu() for name, value in training.model.state_dict().items()}
+        write_state(self.folder / "weights.pt", weights)
+        content = json.dumps(result, indent=1, allow_nan=False).encode() + b"\n"
+        write_bytes(self.result_path, content)
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            with open(unfinished, "wb") as file:
-                torch.save({**self.identity(), **state}, file)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(unfinished, path)
-        except (OSError, RuntimeError) as error:  # PyTorch's own for a full disk
-            raise RunError(f"cannot write {path}: {error}") from None
+            self._checkpoint_path.unlink(missing_ok=True)
+        except OSError as error:
+            raise RunError(
+                f"cannot remove {self._checkpoint_path}: {error.strerror or error}; the cell is "
+                "finished, and does not need it any more"
+            ) from None
 
     def _check(self, found: dict[str, Any], path: Path) -> None:
         for part, wanted in self.identity().items():
@@ -234,12 +238,3 @@ def _named(split: str, values: dict[str, float]) -> dict[str, float]:
         f"penalty/{name}" if name in penalties else f"{name}/{split}": value
         for name, value in values.items()
     }
-
-
-def _write(path: Path, content: bytes) -> None:
-    unfinished = path.with_name(path.name + ".unfinished")
-    try:
-        unfinished.write_bytes(content)
-        os.replace(unfinished, path)
-    except OSError as error:
-        raise RunError(f"cannot write {path}: {error.strerror or error}") from None
