@@ -148,6 +148,8 @@ def test_follows_a_live_run_and_keeps_the_cursor(tmp_path: Path, browser: Browse
             with opened(browser, board, epoch="4", layer="conv1") as tab:
                 expect(tab.frame.get_by_text("12 of 12 epochs")).to_be_visible()
                 expect(tab.frame.get_by_role("img", name="Entropy map of conv1")).to_be_visible()
+                tab.frame.locator(".tile-row").last.scroll_into_view_if_needed()
+                expect(tab.frame.locator(".tile-canvas")).to_have_count(len(SMALL))
                 asked: list[str] = []
                 tab.page.on("request", lambda request: asked.append(request.url))
                 write_run(tmp_path / "live", Plan(epochs=13), writer, first=11)
