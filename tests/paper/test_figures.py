@@ -8,6 +8,7 @@ from PIL import Image
 from tests.paper.layouts import write_cifar_10
 
 from sparsight.cli import main
+from sparsight.events import read_events, write_event
 from sparsight_torch.paper.cells import PRESETS, Cell, Protocol
 from sparsight_torch.paper.choices import Choices
 from sparsight_torch.paper.execution import Execution
@@ -47,6 +48,22 @@ def test_a_missing_run_is_said(runs):
     labels = [text.get_text() for text in axes.get_legend().get_texts()]
     assert labels[:2] == ["vanillaNet", "dropNet: not run"]
     assert "sr2Net" in labels
+
+
+def test_a_run_under_way_is_said(runs, tmp_path):
+    for network in ("vanillaNet", "sr2Net"):
+        folder = f"cifar-10_{network}-s_sgd_seed0"
+        shutil.copytree(runs / folder, tmp_path / folder)
+    (path,) = (tmp_path / folder).glob("events*")
+    events = list(read_events(path))
+    with open(path, "wb") as file:
+        for event in events:
+            if event.step < 1:
+                write_event(file, event)
+    (axes,) = draw("figure3", PRESETS["smoke"], tmp_path).axes
+    labels = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert labels[0] == "vanillaNet"
+    assert "sr2Net: 1 of 2 epochs" in labels
 
 
 def test_the_curve_is_the_recorded_loss(runs):

@@ -111,7 +111,7 @@ def test_results_of_other_choices_are_kept_apart(tmp_path):
     results = read_results(store(tmp_path, *stored))
     assert [row[1] for row in table2(SMALL, results).rows[:2]] == ["not run", ".4000"]
     text = report([(SMALL, results)], "docs/results")
-    assert "--choose padding=valid --threads 1` | .9000" in text
+    assert "--choose padding=valid --device cpu --threads 1` | .9000" in text
     assert "| cifar-10 vanillaNet-s | padding=valid | .9000 | 2.000 | 2.000 | 17 |" in text
     assert "| cifar-10 vanillaNet-s padding=valid | conv4 | 1.00 → .50 |" in text
 

@@ -81,16 +81,25 @@ def losses(figure: Figure, runs: Runs) -> None:
     figure.set_size_inches(9, 4.5)
     axes = figure.subplots()
     for cell, run in runs.items():
-        _loss(axes, cell.network, run)
+        _loss(axes, _label(cell.network, run, runs), run)
     axes.set_xlabel("epoch")
     axes.set_ylabel("validation loss")
     axes.legend(fontsize=8)
 
 
+def _label(name: str, run: Run | None, runs: Runs) -> str:
+    """Says so of a run that is not there, or shorter than the others: it may be under way."""
+    if run is None:
+        return f"{name}: not run"
+    longest = max(other.steps[-1] for other in runs.values() if other is not None)
+    done = run.steps[-1]
+    return name if done == longest else f"{name}: {done + 1} of {longest + 1} epochs"
+
+
 def _loss(axes: Axes, label: str, run: Run | None, **style: Any) -> None:
     """Validation loss without the penalties: raw thin, smoothed thick, the onset marked."""
     if run is None:
-        axes.plot([], [], color="none", label=f"{label}: not run")
+        axes.plot([], [], color="none", label=label)
         return
     losses = run.scalars["loss/validation"]
     epochs, values = list(losses), np.array(list(losses.values()))
@@ -109,10 +118,10 @@ def choices(figure: Figure, runs: Runs) -> None:
     for row, network in zip(grid, networks, strict=True):
         for cell, run in runs.items():
             if cell.network == network:
-                _choice(row, cell, run)
+                _choice(row, cell, run, runs)
         row[0].set_ylabel(f"{network}: validation loss")
-        lines, labels = row[0].get_legend_handles_labels()
-        row[-1].legend(lines, labels, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
+        row[-1].sharey(grid[0, -1])
+        _legend_beside(row[-1], row[0])
         for axes, (statistic, _) in zip(row[1:], _STATISTICS, strict=True):
             _scale(axes, statistic)
     for axes, (_, title) in zip(grid[0, 1:], _STATISTICS, strict=True):
@@ -121,10 +130,10 @@ def choices(figure: Figure, runs: Runs) -> None:
         axes.set_xlabel("epoch")
 
 
-def _choice(row: Sequence[Axes], cell: Cell, run: Run | None) -> None:
+def _choice(row: Sequence[Axes], cell: Cell, run: Run | None, runs: Runs) -> None:
     changed = cell.choices.label
     style: dict[str, Any] = {} if changed else {"color": "black"}
-    _loss(row[0], changed or "defaults", run, **style)
+    _loss(row[0], _label(changed or "defaults", run, runs), run, **style)
     if run is not None and "conv4" in {layer.name for layer in run.tables[run.steps[0]].layers}:
         color = row[0].lines[-1].get_color()
         for axes, (statistic, _) in zip(row[1:], _STATISTICS, strict=True):
@@ -134,7 +143,7 @@ def _choice(row: Sequence[Axes], cell: Cell, run: Run | None) -> None:
 def curves(figure: Figure, runs: Runs) -> None:
     """A row a network: entropy of each layer, and beside it what tells sparsity from growth."""
     figure.set_size_inches(11, 2.2 * len(runs))
-    grid = figure.subplots(len(runs), len(_STATISTICS), squeeze=False, sharex=True)
+    grid = figure.subplots(len(runs), len(_STATISTICS), squeeze=False, sharex=True, sharey="col")
     for row, (cell, run) in zip(grid, runs.items(), strict=True):
         row[0].set_ylabel(cell.network)
         if run is None:
@@ -144,11 +153,18 @@ def curves(figure: Figure, runs: Runs) -> None:
             for layer in LAYERS:
                 axes.plot(run.steps, _statistic(run, layer, statistic), label=layer)
             _scale(axes, statistic)
-        row[0].legend(fontsize=6, loc="lower left")
     for axes, (_, title) in zip(grid[0], _STATISTICS, strict=True):
         axes.set_title(title)
+    drawn = next((axes for axes in grid[:, 0] if axes.lines), grid[0, 0])
+    _legend_beside(grid[0, -1], drawn)
     for axes in grid[-1]:
         axes.set_xlabel("epoch")
+
+
+def _legend_beside(axes: Axes, drawn: Axes) -> None:
+    """The legend of what was drawn in one panel, to the right of another."""
+    lines, labels = drawn.get_legend_handles_labels()
+    axes.legend(lines, labels, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
 
 
 def _scale(axes: Axes, statistic: str) -> None:

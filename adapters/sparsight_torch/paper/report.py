@@ -170,7 +170,8 @@ def _command(protocol: str, cell: Cell) -> str:
 
 def _execution(hardware: Mapping[str, Any]) -> str:
     """The options that a result's arithmetic comes from."""
-    parts = ["--device cuda"] if hardware["gpu"] else [f"--threads {hardware['threads']}"]
+    on_cpu = f"--device cpu --threads {hardware['threads']}"
+    parts = ["--device cuda"] if hardware["gpu"] else [on_cpu]
     if hardware["precision"] != "float32":
         parts.append(f"--precision {hardware['precision']}")
     return " ".join([*parts, *(["--compile"] if hardware["compile"] else [])])
