@@ -48,13 +48,20 @@ def maps(figure: Figure, runs: Runs) -> None:
         _probe(grid[0, 0], run)
         for axes in grid[1:, 0]:
             axes.axis("off")
-        picked = np.linspace(0, len(run.steps) - 1, _COLUMNS).round().astype(int)
-        for row, layer in zip(grid, LAYERS, strict=True):
-            for axes, at in zip(row[1:], picked, strict=True):
-                _map(axes, run, layer, run.steps[at])
-            row[1].set_ylabel(layer)
-        for axes, at in zip(grid[0, 1:], picked, strict=True):
-            axes.set_title(f"epoch {run.steps[at]}", fontsize=8)
+        _maps_of(grid[:, 1:], run)
+        images = [image for axes in grid[:, 1:].flat for image in axes.images]
+        if images:
+            block.colorbar(images[0], ax=grid, shrink=0.4, label="H / ln D")
+
+
+def _maps_of(grid: Any, run: Run) -> None:
+    picked = np.linspace(0, len(run.steps) - 1, _COLUMNS).round().astype(int)
+    for row, layer in zip(grid, LAYERS, strict=True):
+        for axes, at in zip(row, picked, strict=True):
+            _map(axes, run, layer, run.steps[at])
+        row[0].set_ylabel(layer)
+    for axes, at in zip(grid[0], picked, strict=True):
+        axes.set_title(f"epoch {run.steps[at]}", fontsize=8)
 
 
 def _map(axes: Axes, run: Run, layer: str, step: int) -> None:
