@@ -106,9 +106,9 @@ def test_a_checkpoint_stays_where_it_was_begun(data, tmp_path, two_gpus):
     begun = Experiment(cell, PROTOCOL, tmp_path, tmp_path, Execution())
     history = {"epochs": {}, "layers": {}, "seconds": [1.0]}
     begun._save({"training": training.state_dict(), "history": history})
-    assert begun.epochs_done() == 1
+    assert begun.timed() == (1, 1.0)
     with pytest.raises(UsageError, match="was begun on the CPU; go on there"):
-        Experiment(cell, PROTOCOL, tmp_path, tmp_path, Execution("cuda")).epochs_done()
+        Experiment(cell, PROTOCOL, tmp_path, tmp_path, Execution("cuda")).timed()
 
 
 @pytest.mark.parametrize(

@@ -126,7 +126,7 @@ class Interrupted(Exception):
 def interrupted(experiment, after=1):
     """The experiment, run for `after` epochs and checkpointed."""
 
-    def report(epoch, scalars):
+    def report(epoch, scalars, seconds):
         if epoch == after - 1:
             raise Interrupted
 
@@ -211,7 +211,7 @@ def test_the_weights_take_the_checkpoints_place(data, tmp_path):
     experiment = Experiment(cell, Protocol("test", 60, 30, 8, epochs=2), tmp_path, data)
     interrupted(experiment, after=2)  # as if killed before the result was written
     assert not experiment.result_path.exists()
-    assert experiment.epochs_done() == 2
+    assert experiment.timed()[0] == 2
     last = checkpoint(experiment.folder)["training"]["model"]
     result = experiment.run()
     assert {path.name for path in experiment.folder.iterdir() if "tfevents" not in path.name} == {
@@ -237,7 +237,7 @@ def test_the_number_of_epochs_is_known_without_reading_the_weights(data, tmp_pat
     history = {"epochs": {}, "layers": {}, "seconds": [1.0, 1.0]}
     experiment._save({"training": {"model": {"fc1": torch.zeros(2**24)}}, "history": history})
     before = read()
-    assert experiment.epochs_done() == 2
+    assert experiment.timed() == (2, 2.0)
     assert read() - before < 2**20
     before = read()
     assert len(checkpoint(experiment.folder)["training"]["model"]["fc1"]) == 2**24
@@ -309,7 +309,7 @@ class Killed(Experiment):
     """As where memory runs out."""
 
     def run(self, report):
-        report(0, {"loss/validation": 1.0, "accuracy/validation": 0.5})
+        report(0, {"loss/validation": 1.0, "accuracy/validation": 0.5}, 1.5)
         warnings.warn("about to be killed", stacklevel=2)
         os.kill(os.getpid(), signal.SIGKILL)
 
@@ -323,7 +323,8 @@ def test_a_job_that_is_killed_says_so(data, tmp_path):
         pytest.raises(RunError, match=r"was killed.*goes on after each cell's last epoch.*--jobs"),
     ):
         run_all(both, 2, Console(file=said, width=200))
-    assert "epoch 1/1, validation loss 1.000" in said.getvalue()
+    line = "epoch 1/1, validation loss 1.000, accuracy 0.500, under 1 min left"
+    assert line in said.getvalue()
 
 
 def test_a_finished_cell_is_not_run_again(data, tmp_path, capfd):

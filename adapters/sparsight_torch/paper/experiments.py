@@ -32,8 +32,8 @@ from .training import Training, train_epoch, validate
 
 __all__ = ["Experiment"]
 
-Report = Callable[[int, dict[str, float]], None]
-"""Called after each epoch with its number and what was measured."""
+Report = Callable[[int, dict[str, float], float], None]
+"""Called after each epoch with its number, what was measured, and the seconds it took."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,14 +71,16 @@ class Experiment:
         self._check(read_result(self.result_path), self.result_path)
         return True
 
-    def epochs_done(self) -> int:
-        """Epochs that need not be run again."""
+    def timed(self) -> tuple[int, float]:
+        """Epochs that need not be run again, and the seconds that they took."""
         if self.is_finished():
-            return self.protocol.epochs
+            return self.protocol.epochs, read_result(self.result_path).get("seconds", 0.0)
         state = self._checkpoint(mapped=True)
-        return 0 if state is None else epochs_in(state["history"])
+        if state is None:
+            return 0, 0.0
+        return epochs_in(state["history"]), sum(state["history"]["seconds"])
 
-    def run(self, report: Report = lambda epoch, scalars: None) -> dict[str, Any]:
+    def run(self, report: Report = lambda epoch, scalars, seconds: None) -> dict[str, Any]:
         """Train to the end, from the last checkpoint where there is one; the result.
 
         Raises UsageError where another process runs the same cell in the same folder, RunError
@@ -137,9 +139,10 @@ class Experiment:
             scalars |= _named("validation", validate(training.model, training.data))
             measured = recorder.record(epoch, scalars=scalars, global_step=(epoch + 1) * steps)
             note_layers(history, measured)
-            note_epoch(history, scalars, time.perf_counter() - start)
+            seconds = time.perf_counter() - start
+            note_epoch(history, scalars, seconds)
             self._save({"training": training.state_dict(), "history": history})
-            report(epoch, scalars)
+            report(epoch, scalars, seconds)
 
     def _checkpoint(self, *, mapped: bool = False) -> dict[str, Any] | None:
         path = self._checkpoint_path

@@ -22,8 +22,8 @@ from .experiments import Experiment
 
 __all__ = ["Advance", "begin_worker", "gpus_in_turn", "run_jobs"]
 
-Advance = Callable[[Experiment, int, dict[str, float]], None]
-"""Called after each epoch of an experiment with its number and what was measured."""
+Advance = Callable[[Experiment, int, dict[str, float], float], None]
+"""Called after each epoch of an experiment: its number, what was measured, seconds."""
 
 _PATIENCE = 0.5  # seconds without a report after which the processes are looked at
 
@@ -68,8 +68,8 @@ def _hear(
         if isinstance(said, str):
             warnings.warn(said, stacklevel=2)
         else:
-            at, epoch, scalars = said
-            advance(waiting[at], epoch, scalars)
+            at, *report = said
+            advance(waiting[at], *report)
 
 
 def _raise_failure(futures: Sequence[Future[None]]) -> None:
@@ -117,7 +117,7 @@ def _end_with_parent() -> None:
 
 
 def _run_one(experiment: Experiment, at: int) -> None:
-    experiment.run(lambda epoch, scalars: _send((at, epoch, scalars)))
+    experiment.run(lambda *report: _send((at, *report)))
 
 
 def _gpus(execution: Execution, jobs: int) -> list[str | None]:
