@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import shutil
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from sparsight_torch.paper.data import ExperimentData
 from sparsight_torch.paper.execution import Execution
 from sparsight_torch.paper.experiments import Experiment
 from sparsight_torch.paper.jobs import begin_worker, gpus_in_turn
+from sparsight_torch.paper.networks import PaperNet
 from sparsight_torch.paper.training import Training, train_epoch
 
 COMPILED = pytest.mark.filterwarnings(  # PyTorch's compiler, of its own insides
@@ -68,6 +70,20 @@ def test_tf32_is_for_training_alone(flags, two_gpus):
     assert tf32() == (False, False)
     with Execution("cuda", precision="bf16").training():
         assert tf32() == (False, False)
+
+
+def test_cuda_is_deterministic_and_fills_no_memory(flags, two_gpus, monkeypatch):
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", "")  # so that it is put back afterwards
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG")
+    torch.utils.deterministic.fill_uninitialized_memory = True  # PyTorch's default
+    try:
+        Execution("cuda").prepare()
+        assert torch.are_deterministic_algorithms_enabled()
+        assert not torch.utils.deterministic.fill_uninitialized_memory
+        assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
+    finally:
+        torch.use_deterministic_algorithms(False)
+        torch.utils.deterministic.fill_uninitialized_memory = True
 
 
 @pytest.mark.filterwarnings("ignore:CUDA is not available:UserWarning")
@@ -140,6 +156,24 @@ def trained(network, data, compile, epochs, state=None):
     if state is not None:
         training.load_state_dict(state)
     return [train_epoch(training) for _ in range(epochs)], training.state_dict()
+
+
+def test_every_cell_of_a_process_is_compiled(compiler, monkeypatch):
+    """PyTorch compiles a function 8 times, for other widths or batches, and then leaves it."""
+    compilations = []
+
+    def backend(graph, inputs):
+        compilations.append(graph)
+        return graph
+
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=backend))
+    for width in range(4, 10):
+        execution = Execution(threads=1, compile=True)
+        execution.prepare()
+        forward = execution.compiled(PaperNet((width,) * 5, side=8))
+        for batch in (2, 3):
+            forward(torch.rand(batch, 3, 8, 8))
+    assert len(compilations) == 12
 
 
 @COMPILED

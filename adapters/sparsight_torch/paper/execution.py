@@ -59,6 +59,8 @@ class Execution:
         if self.cuda:
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # wanted by determinism
             torch.use_deterministic_algorithms(True)
+            # Nothing of ours reads memory before it is written, and filling all of it takes time.
+            torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
             torch.backends.cudnn.benchmark = False
             _allow_tf32(False)  # convolutions would use it by default
         if self.compile:
@@ -137,9 +139,14 @@ def _allow_tf32(allowed: bool) -> None:
 
 
 def _compile_alike() -> None:
-    """Keep the compiler from choosing kernels by how fast they happen to be: sums would differ."""
+    """Compile each cell anew, and alike.
+
+    A function that was compiled for a few networks is run uncompiled for the next; and the compiler
+    is kept from choosing kernels by how fast they happen to be: sums would differ.
+    """
     from torch._inductor import config
 
+    torch.compiler.reset()
     if hasattr(config, "deterministic"):  # newer than the oldest PyTorch that we run with
         config.deterministic = True
 
