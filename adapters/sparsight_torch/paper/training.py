@@ -16,7 +16,7 @@ from .data import ExperimentData, scaled
 from .execution import Execution
 from .networks import build
 
-__all__ = ["Training", "train_epoch", "validate"]
+__all__ = ["Training", "network", "train_epoch", "validate"]
 
 _VALIDATION_BATCH = 256
 
