@@ -66,7 +66,7 @@ def figures(
         typer.Option(help="A run: also overview and maps of the others, less this one."),
     ] = None,
     change: Annotated[
-        bool, typer.Option(help="Also overview and maps, less those of the first epoch.")
+        bool, typer.Option(help="Also overview and maps, less those of each layer's first epoch.")
     ] = False,
     limits: Annotated[
         str | None,
