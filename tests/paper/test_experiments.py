@@ -21,6 +21,7 @@ from tests.paper.layouts import write_cifar_10
 
 from sparsight.cli import main
 from sparsight.errors import RunError, UsageError
+from sparsight.onset import find_onset
 from sparsight.reader import read_run
 from sparsight_torch.paper.cells import PRESETS, Cell, Protocol
 from sparsight_torch.paper.choices import Choices
@@ -28,6 +29,7 @@ from sparsight_torch.paper.commands import default_runs, select
 from sparsight_torch.paper.data import load_data
 from sparsight_torch.paper.execution import Execution
 from sparsight_torch.paper.experiments import Experiment
+from sparsight_torch.paper.history import onset_of
 from sparsight_torch.paper.networks import build
 from sparsight_torch.paper.results import read_result
 from sparsight_torch.paper.running import run_all
@@ -510,3 +512,21 @@ def test_choices_and_seeds_replace_the_presets():
     assert [cell.name for cell in chosen] == ["cifar-10_sr2Net-s_sgd_padding-valid_seed0"]
     chosen = select(PRESETS["small"], {"network": ["sr2Net"], "size": ["s"]}, [1, 7])
     assert [cell.seed for cell in chosen] == [1, 7]
+
+
+def test_the_onset_is_that_of_the_recorded_curve(data, tmp_path):
+    """With the loss before training, as the tab and the figures have it."""
+    cell, protocol = Cell("sr2Net", "s", "cifar-10"), Protocol("test", 40, 20, 8, epochs=1)
+    experiment = Experiment(cell, protocol, tmp_path, data, Execution("cpu", 1))
+    result = experiment.run()
+    recorded = read_run(experiment.folder).scalars
+    assert list(recorded["loss/validation"]) == [-1, 0]
+    for name in ("loss/validation", "accuracy/validation"):
+        assert result["start"][name] == pytest.approx(recorded[name][-1], rel=1e-4)
+    losses = [2.3, 1.2, 1.0, 1.0, 1.02, 1.5, 1.6, 1.7, 1.8, 1.9]
+    history = {"start": {"loss/validation": losses[0]}, "epochs": {"loss/validation": losses[1:]}}
+    onset = find_onset(range(-1, 9), losses)
+    assert onset_of(history) == onset
+    assert onset != find_onset(range(9), losses[1:])
+    older = {"epochs": {"loss/validation": losses[1:]}}  # of code that did not keep the start
+    assert onset_of(older) == find_onset(range(9), losses[1:])

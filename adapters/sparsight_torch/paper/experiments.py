@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -19,14 +18,22 @@ from pathlib import Path
 from typing import Any
 
 from sparsight.errors import RunError, UsageError
-from sparsight.onset import find_onset
 
 from ..recorder import Recorder
 from .cells import Cell, Protocol
 from .checkpoints import read_state, write_bytes, write_state
 from .data import ExperimentData, load_data, scaled
 from .execution import Execution
-from .history import changed, epochs_in, fresh_history, note_epoch, note_layers, note_place
+from .history import (
+    changed,
+    epochs_in,
+    fresh_history,
+    note_epoch,
+    note_layers,
+    note_place,
+    note_start,
+    onset_of,
+)
 from .results import difference, read_result
 from .training import Training, train_epoch, validate
 
@@ -132,6 +139,7 @@ class Experiment:
         steps = -(-len(training.data.images) // self.protocol.batch)
         if not history["layers"]:
             scalars = _named("validation", validate(training.model, training.data))
+            note_start(history, scalars)
             note_layers(history, recorder.record(-1, scalars=scalars, global_step=0))
         for epoch in range(epochs_in(history), self.protocol.epochs):
             start = time.perf_counter()
@@ -186,9 +194,8 @@ class Experiment:
                 )
 
     def _result(self, history: dict[str, Any], data: ExperimentData) -> dict[str, Any]:
-        losses = [math.nan if x is None else x for x in history["epochs"]["loss/validation"]]
         accuracies = [x for x in history["epochs"]["accuracy/validation"] if x is not None]
-        onset = find_onset(range(len(losses)), losses)
+        onset = onset_of(history)
         *earlier, last = history.get("ran_on") or [self.execution.described()]
         return {
             **self.identity(),
@@ -203,6 +210,7 @@ class Experiment:
             "last_accuracy": accuracies[-1],
             "onset": onset.epoch if onset else None,
             "seconds": round(sum(history["seconds"]), 1),
+            "start": history.get("start", {}),
             "epochs": history["epochs"],
             "layers": history["layers"],
         }

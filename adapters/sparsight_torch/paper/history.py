@@ -6,14 +6,25 @@ What a checkpoint of older code lacks is filled in.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from sparsight.measurement import LayerMeasurement
+from sparsight.onset import Onset, find_onset
 
-__all__ = ["changed", "epochs_in", "fresh_history", "note_epoch", "note_layers", "note_place"]
+__all__ = [
+    "changed",
+    "epochs_in",
+    "fresh_history",
+    "note_epoch",
+    "note_layers",
+    "note_place",
+    "note_start",
+    "onset_of",
+]
 
 _STATISTICS = (
     "entropy",
@@ -23,17 +34,23 @@ _STATISTICS = (
     "correlation_mean",
     "correlation_mean_absolute",  # in the signed mean, opposite pairs cancel alike ones
 )
+_LOSS = "loss/validation"
 _HARMLESS = ("device", "cpus", "system", "python")  # the arithmetic does not depend on them
 
 
 def fresh_history() -> dict[str, Any]:
-    """Per epoch, and per layer before training and after each epoch."""
-    return {"epochs": {}, "layers": {}, "seconds": [], "ran_on": []}
+    """At the start, per epoch, and per layer before training and after each epoch."""
+    return {"start": {}, "epochs": {}, "layers": {}, "seconds": [], "ran_on": []}
 
 
 def epochs_in(history: Mapping[str, Any]) -> int:
     """How many epochs were trained."""
     return len(history["seconds"])
+
+
+def note_start(history: dict[str, Any], scalars: Mapping[str, float]) -> None:
+    """Add the scalars of before training."""
+    history["start"] = {name: _number(value) for name, value in scalars.items()}
 
 
 def note_epoch(history: dict[str, Any], scalars: Mapping[str, float], seconds: float) -> None:
@@ -70,6 +87,13 @@ def changed(history: Mapping[str, Any], described: Mapping[str, Any]) -> str:
             if then != now and name not in _HARMLESS:
                 parts.append(f"{name}: {then}, now {now}")
     return "; ".join(parts)
+
+
+def onset_of(history: Mapping[str, Any]) -> Onset | None:
+    """Of the validation loss from before training on, as the tab and the figures have it."""
+    losses = [history.get("start", {}).get(_LOSS), *history["epochs"][_LOSS]]
+    values = [math.nan if loss is None else loss for loss in losses]
+    return find_onset(range(-1, len(values) - 1), values)
 
 
 def _number(value: float) -> float | None:
