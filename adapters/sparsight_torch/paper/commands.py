@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
@@ -13,7 +13,7 @@ from rich.console import Console
 
 from sparsight.errors import RunError, UsageError
 
-from .cells import PRESETS, SCOPES, Cell, Optimiser, Preset, preset
+from .cells import PRESETS, SCOPES, Cell, Optimiser, Preset, Protocol, preset
 from .choices import choices_of
 from .classics import CLASSICS
 from .data import data_folder
@@ -140,28 +140,38 @@ def run(
         if not 0 <= index < len(selected):
             raise UsageError(f"--index {index}: there are {len(selected)} cells, counted from 0")
         selected = [selected[index]]
-    given = {
-        "epochs": epochs,
-        "training": training_images,
-        "validation": validation_images,
-        "probes": probes,
-    }
-    changed: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
-    protocol = dataclasses.replace(chosen.protocol, **changed)
-    folder, root = _runs_folder(runs, chosen), data_folder(data)
-    if data is not None and not data.is_dir():
-        names = " ".join(dict.fromkeys(cell.data for cell in selected))
-        raise UsageError(
-            f"there is no folder {data}; `sparsight paper download {names} --data {data}` makes it"
-        )
+    protocol = _changed(
+        chosen.protocol,
+        epochs=epochs,
+        training=training_images,
+        validation=validation_images,
+        probes=probes,
+    )
+    data_sets = list(dict.fromkeys(cell.data for cell in selected))
+    folder, root = _runs_folder(runs, chosen), _given_data_folder(data, data_sets)
     execution = Execution(_device(device), threads, precision, compile)  # type: ignore[arg-type]
     experiments = [Experiment(cell, protocol, folder, root, execution) for cell in selected]
     console = _console(stderr=True)
     if not all(experiment.is_finished() for experiment in experiments):
         _say(f"Training on {_device_title(execution.device)}")
-        for name in dict.fromkeys(cell.data for cell in selected):
+        for name in data_sets:
             make_available(name, root, console)
     run_all(experiments, jobs, console)
+
+
+def _changed(protocol: Protocol, **given: int | None) -> Protocol:
+    changed: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
+    return dataclasses.replace(protocol, **changed)
+
+
+def _given_data_folder(data: Path | None, names: Sequence[str]) -> Path:
+    """A name that was mistyped must not become a folder, and a download."""
+    if data is not None and not data.is_dir():
+        raise UsageError(
+            f"there is no folder {data}; `sparsight paper download {' '.join(names)} --data {data}`"
+            " makes it"
+        )
+    return data_folder(data)
 
 
 @command.command()
