@@ -152,7 +152,7 @@ def run(
     execution = Execution(_device(device), threads, precision, compile)  # type: ignore[arg-type]
     experiments = [Experiment(cell, protocol, folder, root, execution) for cell in selected]
     console = _console(stderr=True)
-    if not all(experiment.is_finished() for experiment in experiments):
+    if any(experiment.result() is None for experiment in experiments):
         _say(f"Training on {_device_title(execution.device)}")
         for name in data_sets:
             make_available(name, root, console)
@@ -200,12 +200,13 @@ def results(
     protocol = preset(preset_name).protocol
     if runs is not None:
         collect(runs, collected / protocol.name, protocol)
-    there = [name for name in protocols() if (collected / name).is_dir()]
+    known = protocols()
+    there = [name for name in known if (collected / name).is_dir()]
     if not there:
         raise UsageError(f"{collected} holds no results; pass the --runs that made some")
     parts = [
         (part, read_results(collected / name))
-        for name, part in protocols().items()
+        for name, part in known.items()
         if name in there or part.protocol.training is None  # the paper's own: all images
     ]
     store(out, report(parts, collected.as_posix()))

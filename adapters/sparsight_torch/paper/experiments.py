@@ -71,17 +71,19 @@ class Experiment:
             "arithmetic": [self.execution.precision, self.execution.compile],
         }
 
-    def is_finished(self) -> bool:
-        """Whether the result is there. Raises UsageError where it is one of other settings."""
+    def result(self) -> dict[str, Any] | None:
+        """The result; None: not finished. Raises UsageError where it is one of other settings."""
         if not self.result_path.exists():
-            return False
-        self._check(read_result(self.result_path), self.result_path)
-        return True
+            return None
+        result = read_result(self.result_path)
+        self._check(result, self.result_path)
+        return result
 
     def timed(self) -> tuple[int, float]:
         """Epochs that need not be run again, and the seconds that they took."""
-        if self.is_finished():
-            return self.protocol.epochs, read_result(self.result_path).get("seconds", 0.0)
+        result = self.result()
+        if result is not None:
+            return self.protocol.epochs, result["seconds"]
         state = self._checkpoint(mapped=True)
         if state is None:
             return 0, 0.0
@@ -93,8 +95,9 @@ class Experiment:
         Raises UsageError where another process runs the same cell in the same folder, RunError
         where the folder cannot be written or locked, OutOfMemoryError where the cell does not fit.
         """
-        if self.is_finished():
-            return read_result(self.result_path)
+        result = self.result()
+        if result is not None:
+            return result
         with _alone(self.folder), self.execution.memory_for(self.cell.name):
             return self._run(report)
 

@@ -186,23 +186,24 @@ def collect(runs: Path, folder: Path, protocol: Protocol) -> list[Path]:
     if not paths:
         raise UsageError(f"{runs} holds no finished cell; `sparsight paper run` makes some")
     for path in paths:
-        other = difference(read_result(path)["protocol"], dataclasses.asdict(protocol))
+        result = read_result(path)
+        other = difference(result["protocol"], dataclasses.asdict(protocol))
         if other:
             raise UsageError(
                 f"{path} is of another protocol than preset {protocol.name} ({other}), and cannot "
                 "stand among its results"
             )
-        _check_same_arithmetic(path, folder / f"{path.parent.name}.json")
+        _check_same_arithmetic(path, result, folder / f"{path.parent.name}.json")
     return [store(folder / f"{path.parent.name}.json", path.read_text("utf-8")) for path in paths]
 
 
-def _check_same_arithmetic(new: Path, old: Path) -> None:
-    if old.exists():
-        precisions = [read_result(path)["arithmetic"] for path in (new, old)]
-        if precisions[0] != precisions[1]:
+def _check_same_arithmetic(path: Path, result: Mapping[str, Any], collected: Path) -> None:
+    if collected.exists():
+        new, old = result["arithmetic"], read_result(collected)["arithmetic"]
+        if new != old:
             raise UsageError(
-                f"{new} was computed in {_arithmetic(precisions[0])}, and {old} in "
-                f"{_arithmetic(precisions[1])}; move the old one away first"
+                f"{path} was computed in {_arithmetic(new)}, and {collected} in "
+                f"{_arithmetic(old)}; move the old one away first"
             )
 
 

@@ -29,9 +29,12 @@ def run_all(experiments: Sequence[Experiment], jobs: int, console: Console) -> N
     for experiment in experiments:
         done, seconds = experiment.timed()
         clock.expect(experiment.cell, experiment.protocol, done, seconds)
-        if not experiment.is_finished():
+        state = "finished"
+        if not experiment.result_path.exists():  # all epochs may be done, and no result written
             waiting.append(experiment)
-        console.print(f"{experiment.cell.name}: {_state(experiment, done)}", soft_wrap=True)
+            epochs = experiment.protocol.epochs
+            state = f"goes on after {done} of {epochs} epochs" if done else "to run"
+        console.print(f"{experiment.cell.name}: {state}", soft_wrap=True)
     with _progress(clock, console) as advance:
         try:
             if jobs == 1 or len(waiting) < 2:
@@ -50,12 +53,6 @@ def _outcome(experiment: Experiment) -> str:
     result = read_result(experiment.result_path)
     onset = "no onset" if result["onset"] is None else f"onset of epoch {result['onset']}"
     return f"{experiment.folder}: best accuracy {result['best_accuracy']:.4f}, {onset}"
-
-
-def _state(experiment: Experiment, done: int) -> str:
-    if experiment.is_finished():
-        return "finished"
-    return f"goes on after {done} of {experiment.protocol.epochs} epochs" if done else "to run"
 
 
 @dataclass

@@ -160,7 +160,7 @@ def _compared(
 def _map(run: NamedRun, layer: str, epoch: int, probe: Probe) -> NDArray[np.float64] | None:
     """In H / ln D, by the run's own D: networks that are compared may be of other widths."""
     encoded = run.run.maps.get(layer, {}).get(epoch)
-    channels = {info.name: info.channels for info in run.layers}.get(layer)
+    channels = run.channels.get(layer)
     if encoded is None or channels is None:
         return None
     if probe != "mean" and probe not in encoded.probe_ids:

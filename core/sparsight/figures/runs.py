@@ -6,6 +6,7 @@ import os
 import warnings
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +52,11 @@ class NamedRun:
     layers: tuple[LayerInfo, ...]
     """In graph order: those of the newest table, and the others behind what they followed."""
     loss: Loss | None
+
+    @cached_property
+    def channels(self) -> dict[str, int]:
+        """D of each layer, by name."""
+        return {layer.name: layer.channels for layer in self.layers}
 
     @property
     def onset(self) -> int | None:
