@@ -8,6 +8,7 @@ import json
 
 import pytest
 import torch
+from tests.paper.stored import result_of
 
 from sparsight.cli import main
 from sparsight.errors import UsageError
@@ -43,29 +44,8 @@ def folder(tmp_path, monkeypatch):
 
 
 def finish(runs, preset, *cells):
-    """Results as a run leaves them, as far as tables read them."""
     for cell in cells:
-        result = {
-            "cell": dataclasses.asdict(cell),
-            "protocol": dataclasses.asdict(preset.protocol),
-            "arithmetic": ["float32", False],
-            "hardware": {
-                "gpu": None,
-                "processor": "a CPU",
-                "threads": 1,
-                "precision": "float32",
-                "compile": False,
-            },
-            "versions": {"torch": "2"},
-            "best_accuracy": 0.5,
-            "onset": None,
-            "seconds": 90.0,
-            "epochs": {
-                name: [0.5] * preset.protocol.epochs
-                for name in ("accuracy/validation", "loss/validation")
-            },
-            "layers": {},
-        }
+        result = result_of(preset, cell, 0.5)
         path = runs / cell.name / "result.json"
         path.parent.mkdir(parents=True)
         path.write_text(json.dumps(result))
@@ -143,37 +123,35 @@ def test_the_networks_of_table_3_are_of_size_none():
 FILTERS = ("--network", "sr2Net", "--network", "sr3Net", "--size", "s", "--seed", "4")
 
 
+@pytest.fixture
+def ran(monkeypatch):
+    """The experiments that `run` would have run."""
+    experiments = []
+    commands = "sparsight_torch.paper.commands"
+    monkeypatch.setattr(f"{commands}.run_all", lambda given, *_: experiments.extend(given))
+    monkeypatch.setattr(f"{commands}.make_available", lambda *_: None)
+    return experiments
+
+
 @pytest.mark.parametrize("options", [(), FILTERS, (*FILTERS, "--choose", "form=squared")])
-def test_cells_lists_what_run_would_index(options, folder, monkeypatch, capfd):
-    ran = []
-    monkeypatch.setattr(
-        "sparsight_torch.paper.commands.run_all",
-        lambda experiments, jobs, console: ran.extend(e.cell.name for e in experiments),
-    )
-    monkeypatch.setattr("sparsight_torch.paper.commands.make_available", lambda *_: None)
+def test_cells_lists_what_run_would_index(options, ran, capfd):
     assert main(["paper", "cells", *options]) == 0
     listed = [line.split() for line in capfd.readouterr().out.splitlines()[1:]]
     for index, name in listed:
         assert main(["paper", "run", *options, "--index", index]) == 0
-        assert ran.pop() == name
+        assert ran.pop().cell.name == name
     assert main(["paper", "run", *options, "--index", str(len(listed))]) == 2
     assert main(["paper", "run", *options]) == 0
-    assert ran == [name for _, name in listed]
+    assert [experiment.cell.name for experiment in ran] == [name for _, name in listed]
 
 
 @pytest.mark.parametrize(("found", "device"), [(True, "cuda"), (False, "cpu")])
-def test_the_device_is_cuda_where_it_is_found(found, device, monkeypatch, capfd):
-    ran = []
-    monkeypatch.setattr(
-        "sparsight_torch.paper.commands.run_all",
-        lambda experiments, jobs, console: ran.extend(e.execution.device for e in experiments),
-    )
-    monkeypatch.setattr("sparsight_torch.paper.commands.make_available", lambda *_: None)
+def test_the_device_is_cuda_where_it_is_found(found, device, ran, monkeypatch, capfd):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: found)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: int(found))
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "a GPU")
     assert main(["paper", "run", "--preset", "tiny"]) == 0
-    assert ran == [device]
+    assert [experiment.execution.device for experiment in ran] == [device]
     said = capfd.readouterr().err
     assert ("Training on cuda (a GPU)" if found else "Training on the CPU") in said
 

@@ -7,6 +7,7 @@ import math
 from pathlib import Path
 
 import pytest
+from tests.paper.stored import result_of
 
 from sparsight.cli import main
 from sparsight.errors import RunError, UsageError
@@ -27,41 +28,6 @@ from sparsight_torch.paper.tables import PAPER_TABLE2, rendered, table2, table3
 
 SMALL, FULL, LONG = PRESETS["small"], PRESETS["full"], PRESETS["long"]
 SHORT = dataclasses.replace(SMALL, protocol=dataclasses.replace(SMALL.protocol, epochs=3))
-
-
-def result_of(preset, cell, accuracy, fall=0.5, pattern=0.0):
-    epochs = preset.protocol.epochs
-    falling = [1.0] + [1.0 - fall] * epochs
-    return {
-        "cell": dataclasses.asdict(cell),
-        "protocol": dataclasses.asdict(preset.protocol),
-        "arithmetic": ["float32", False],
-        "hardware": {
-            "gpu": None,
-            "processor": "a CPU",
-            "threads": 1,
-            "precision": "float32",
-            "compile": False,
-        },
-        "versions": {"torch": "2"},
-        "best_accuracy": accuracy,
-        "onset": 17,
-        "seconds": 90.0,
-        "epochs": {
-            "accuracy/validation": [accuracy] * epochs,
-            "loss/validation": [None, *([2.0] * (epochs - 1))],
-        },
-        "layers": {
-            "conv4": {
-                "relative_entropy": falling,
-                "scale_free_entropy": [0.9] + [0.9 - pattern] * epochs,
-                "rms": [0.1] + [20.0] * epochs,
-                "dead_fraction": [None] * (epochs + 1),
-                "correlation_mean": [0.0] * (epochs + 1),
-                "correlation_mean_absolute": [0.2] * (epochs + 1),
-            }
-        },
-    }
 
 
 def store(folder, *results):
