@@ -26,8 +26,8 @@ $(VENV)/demo.stamp: pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP) install -c constraints.txt -e '.[demo,cpu]'
 	@touch $@
 
-$(VENV)/dev.stamp: pyproject.toml constraints.txt | $(BIN)/python
-	$(PIP) install -c constraints.txt -e '.[dev,cpu]'
+$(VENV)/dev.stamp: pyproject.toml reproduction/pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) install -c constraints.txt -e '.[dev,cpu]' -e reproduction
 	@touch $@ $(VENV)/demo.stamp
 
 demo: $(VENV)/demo.stamp
@@ -67,7 +67,7 @@ format: $(VENV)/dev.stamp
 	$(BIN)/ruff format .
 
 benchmarks: $(VENV)/dev.stamp
-	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script; done
+	@for script in benchmarks/*.py reproduction/benchmark.py; do echo "== $$script"; $(BIN)/python $$script; done
 
 clean:
 	rm -rf $(VENV) frontend/node_modules runs .pytest_cache .mypy_cache .ruff_cache .hypothesis

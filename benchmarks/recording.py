@@ -17,8 +17,8 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from sparsight_paper.networks import WIDTHS, build
 from sparsight_torch import measure
-from sparsight_torch.paper.networks import WIDTHS, build
 
 BATCH = 64
 

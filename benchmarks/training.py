@@ -21,8 +21,8 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
+from sparsight_paper.networks import WIDTHS, PaperNet
 from sparsight_torch import DecorrReg, SparsityReg, decorrelation_penalty
-from sparsight_torch.paper.networks import WIDTHS, PaperNet
 
 ALL = dict.fromkeys(("conv1", "conv2", "conv3", "conv4", "fc1"), 1e-3)
 TARGETED = dict.fromkeys(("conv3", "conv4", "fc1"), 1e-3)

@@ -214,6 +214,7 @@ def test_sub_commands_of_other_packages(commands, run):
     assert_refused(run("needy"), "needs a_module_that_is_not_there: pip install")
     assert_refused(run("lost"), "needs no_such_package: pip install")
     assert run("taps", "--help")[0] == 0
+    assert_refused(run("paper"), "in a clone of Sparsight: pip install ./reproduction")
 
 
 def test_every_option_is_in_the_documentation():

@@ -11,10 +11,11 @@ import pytest
 import sparsight
 
 ROOT = Path(__file__).parents[2]
-CORE, TORCH, PLUGIN = (
+CORE, TORCH, PLUGIN, PAPER = (
     ROOT / "core/sparsight",
     ROOT / "adapters/sparsight_torch",
     ROOT / "tb_plugin/sparsight_tensorboard",
+    ROOT / "reproduction/sparsight_paper",
 )
 
 # A module imports only what stands before it, and of what others made only what stands beside it.
@@ -70,8 +71,13 @@ OF_CORE = {
         "probes",
     },
     PLUGIN: {"errors", "schema", "onset"},
+    PAPER: {"errors", "entropy", "correlation", "measurement", "reader", "onset", "figures"},
 }
-NEVER = {TORCH: {"onnxruntime"}, PLUGIN: {"onnx", "onnxruntime", "torch"}}
+NEVER = {
+    TORCH: {"onnxruntime", "sparsight_paper"},
+    PLUGIN: {"onnx", "onnxruntime", "torch", "sparsight_paper"},
+    PAPER: {"onnx", "onnxruntime"},
+}
 
 
 def imported(path: Path, package: Path) -> set[str]:
@@ -119,7 +125,7 @@ def test_core_imports_in_one_direction(path):
     assert others(names) <= ORDER[module]
 
 
-@pytest.mark.parametrize("package", [TORCH, PLUGIN], ids=lambda package: package.name)
+@pytest.mark.parametrize("package", OF_CORE, ids=lambda package: package.name)
 def test_the_others_use_of_core_only_what_they_may(package):
     for path in sources(package):
         names = imported(path, package)
@@ -130,7 +136,7 @@ def test_the_others_use_of_core_only_what_they_may(package):
 def test_onnx_runtime_is_imported_in_one_place():
     users = [
         path
-        for package in (CORE, TORCH, PLUGIN)
+        for package in (CORE, *OF_CORE)
         for path in sources(package)
         if "onnxruntime" in others(imported(path, package))
     ]

@@ -11,8 +11,8 @@ from onnx import numpy_helper
 from torch import Tensor, nn
 
 import sparsight
+from sparsight_paper.networks import NETWORKS, build
 from sparsight_torch import OnnxExporter, SparsityReg, measure
-from sparsight_torch.paper.networks import NETWORKS, build
 
 # PyTorch's exporter warns of its own insides.
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")

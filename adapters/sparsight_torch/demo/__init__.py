@@ -22,13 +22,12 @@ from sparsight.errors import SparsightError, UsageError
 from sparsight.reader import read_run
 
 from .digits import Digits, load_digits
+from .network import SPARSITY_TARGETS
 from .report import accuracy_table, disagreement, movement_table
 from .serving import serve_tensorboard
 from .training import train
 
 __all__ = ["command"]
-
-NETWORKS = ("vanillaNet", "sr2Net")
 
 console = Console()
 
@@ -47,7 +46,7 @@ def command(
     digits = load_digits()
     _clear(logdir)
     runs = {}
-    for network in NETWORKS:
+    for network in SPARSITY_TARGETS:
         name = f"{network}-s"
         train(network, digits, logdir / name, epochs, seed)
         analyze(logdir / name, digits, logdir / f"{name}-analyzed")
@@ -77,7 +76,7 @@ def analyze(recorded: Path, digits: Digits, logdir: Path) -> None:
 
 def _clear(logdir: Path) -> None:
     """Make way for new runs; only what an earlier demo wrote is removed."""
-    ours = {f"{network}-s{end}" for network in NETWORKS for end in ("", "-analyzed")}
+    ours = {f"{network}-s{end}" for network in SPARSITY_TARGETS for end in ("", "-analyzed")}
     there = [path.name for path in logdir.iterdir()] if logdir.is_dir() else []
     foreign = [name for name in there if name not in ours]
     if foreign:

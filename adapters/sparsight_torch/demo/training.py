@@ -9,12 +9,12 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from torch import Tensor
+from torch import Tensor, nn
 
-from ..paper.networks import NETWORKS, PaperNet, build
 from ..penalties import SparsityReg
 from ..recorder import Recorder
 from .digits import SIDE, Digits
+from .network import SPARSITY_TARGETS, baseline
 
 __all__ = ["train"]
 
@@ -27,8 +27,8 @@ EXPORT_EVERY = 5
 def train(network: str, digits: Digits, logdir: Path, epochs: int, seed: int) -> None:
     """One run: SGD without momentum, every epoch recorded, -1 being "before training"."""
     torch.manual_seed(seed)
-    model = build(network, "s", channels=1, side=SIDE, classes=10)
-    targets = dict.fromkeys(NETWORKS[network].sparsity, LAMBDA)
+    model = baseline(SIDE, classes=10)
+    targets = dict.fromkeys(SPARSITY_TARGETS[network], LAMBDA)
     penalty: Callable[[], Tensor] = SparsityReg(model, targets) if targets else _nothing
     optimizer = torch.optim.SGD(model.parameters(), lr=LEARNING_RATE)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs, LAST_LEARNING_RATE)
@@ -47,7 +47,7 @@ def train(network: str, digits: Digits, logdir: Path, epochs: int, seed: int) ->
 
 
 def train_epoch(
-    model: PaperNet,
+    model: nn.Module,
     penalty: Callable[[], Tensor],
     optimizer: torch.optim.Optimizer,
     digits: Digits,
@@ -65,7 +65,7 @@ def train_epoch(
 
 
 @torch.no_grad()
-def validate(model: PaperNet, digits: Digits) -> dict[str, float]:
+def validate(model: nn.Module, digits: Digits) -> dict[str, float]:
     """Validation loss, without the penalty, and accuracy."""
     model.eval()
     logits = model(digits.validation_images)

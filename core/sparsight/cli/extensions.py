@@ -22,6 +22,8 @@ __all__ = ["GROUP", "extensions"]
 
 GROUP = "sparsight.commands"
 
+_PACKAGES = {"paper": "reproduction"}
+"""Commands of packages that are not published: their folders in a clone of Sparsight."""
 
 Command = Callable[..., Any] | typer.Typer
 
@@ -29,7 +31,13 @@ Command = Callable[..., Any] | typer.Typer
 def extensions(arguments: Sequence[str]) -> Iterator[tuple[str, Command, str | None]]:
     """Name, function (or group) and help (None: its own) of each sub-command."""
     called = next((part for part in arguments if not part.startswith("-")), None)
-    for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name):
+    entries = entry_points(group=GROUP)
+    if called in _PACKAGES and called not in {entry.name for entry in entries}:
+        raise SparsightError(
+            f"sparsight {called} comes in a package of its own; "
+            f"in a clone of Sparsight: pip install ./{_PACKAGES[called]}"
+        )
+    for entry in sorted(entries, key=lambda entry: entry.name):
         if entry.name == called:
             yield entry.name, _load(entry), None
         else:

@@ -156,7 +156,7 @@ def read_result(path: Path) -> dict[str, Any]:
 
 
 def read_results(folder: Path) -> Results:
-    """All `result.json` within a folder of runs, or `*.json` beside one another in docs/results.
+    """All `result.json` within a folder of runs, or `*.json` beside one another where collected.
 
     Raises RunError for a file that is no result, or where they are of several protocols.
     """

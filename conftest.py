@@ -15,7 +15,7 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)
     import tensorboard.plugin_util  # noqa: F401  # its html5lib warns about itself
 
-REAL_DATA = Path(os.environ.get("SPARSIGHT_TEST_DATA", Path(__file__).parents[2] / "shared"))
+REAL_DATA = Path(os.environ.get("SPARSIGHT_TEST_DATA", Path(__file__).parents[1] / "shared"))
 
 
 def _may_be_skipped(node: pytest.Collector | pytest.Item) -> bool:

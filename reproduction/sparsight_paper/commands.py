@@ -65,8 +65,8 @@ _ChooseOption = Annotated[
     typer.Option(
         "--choose",
         help="What the paper leaves open, as padding=valid, instead of the preset's choices: "
-        f"{', '.join(SCOPES)} (docs/paper.md). Networks that it does not concern are left out. May "
-        "be repeated.",
+        f"{', '.join(SCOPES)} (reproduction/README.md). Networks that it does not concern are left "
+        "out. May be repeated.",
     ),
 ]
 _FormatOption = Annotated[str, typer.Option("--format", help="text, markdown or latex.")]
@@ -187,10 +187,10 @@ def download(
 
 @command.command()
 def results(
-    out: Annotated[Path, typer.Option(help="The page to write.")] = Path("docs/results.md"),
+    out: Annotated[Path, typer.Option(help="The page to write.")] = Path("reproduction/results.md"),
     collected: Annotated[
         Path, typer.Option(help="Result files, a folder a protocol; those of --runs are added.")
-    ] = Path("docs/results"),
+    ] = Path("reproduction/results"),
     preset_name: _PresetOption = "small",
     runs: Annotated[
         Path | None, typer.Option(help="Runs to collect results from; none if not given.")

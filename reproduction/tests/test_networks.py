@@ -1,4 +1,4 @@
-"""The paper's networks as Table 1 and docs/paper.md describe them, and LeNet and AlexNet."""
+"""The paper's networks as Table 1 and the README describe them, and LeNet and AlexNet."""
 
 import math
 
@@ -8,15 +8,15 @@ import torch.nn.functional as F
 from torch import nn
 
 from sparsight.errors import UsageError
+from sparsight_paper.cells import Cell, Protocol
+from sparsight_paper.choices import Choices
+from sparsight_paper.classics import build_classic
+from sparsight_paper.data import load_data, scaled
+from sparsight_paper.execution import Execution
+from sparsight_paper.experiments import Experiment
+from sparsight_paper.networks import NETWORKS, build
+from sparsight_paper.training import Training, penalties, train_epoch, validate
 from sparsight_torch import measure
-from sparsight_torch.paper.cells import Cell, Protocol
-from sparsight_torch.paper.choices import Choices
-from sparsight_torch.paper.classics import build_classic
-from sparsight_torch.paper.data import load_data, scaled
-from sparsight_torch.paper.execution import Execution
-from sparsight_torch.paper.experiments import Experiment
-from sparsight_torch.paper.networks import NETWORKS, build
-from sparsight_torch.paper.training import Training, penalties, train_epoch, validate
 
 FEW = Protocol("test", training=24, validation=8, probes=8, epochs=1, batch=12)
 SHAPES = {"cifar-10": (32, 10), "cifar-100": (32, 100), "tiny-imagenet": (64, 200)}

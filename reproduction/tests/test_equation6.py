@@ -3,7 +3,7 @@
 import pytest
 
 from sparsight.cli import main
-from sparsight_torch.paper.equation6 import conv1, descended
+from sparsight_paper.equation6 import conv1, descended
 
 
 @pytest.mark.parametrize("size", ["s", "m"])

@@ -4,11 +4,11 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from sparsight_torch.paper.cells import PRESETS, Cell, Protocol
-from sparsight_torch.paper.classics import CLASSICS, build_classic
-from sparsight_torch.paper.clock import Clock, in_words, work
-from sparsight_torch.paper.formats import DATASETS
-from sparsight_torch.paper.networks import build
+from sparsight_paper.cells import PRESETS, Cell, Protocol
+from sparsight_paper.classics import CLASSICS, build_classic
+from sparsight_paper.clock import Clock, in_words, work
+from sparsight_paper.formats import DATASETS
+from sparsight_paper.networks import build
 
 PROTOCOL = Protocol("test", training=100, epochs=10)
 SMALL, LARGE = Cell("vanillaNet", "s", "cifar-10"), Cell("vanillaNet", "m", "cifar-10")

@@ -1,6 +1,6 @@
 """Images per second of the paper's training loop, over a bare PyTorch loop of the same network.
 
-    python benchmarks/paper.py [--networks vanillaNet AlexNet-sr] [--size s] [--rounds 9]
+    python reproduction/benchmark.py [--networks vanillaNet AlexNet-sr] [--size s] [--rounds 9]
         [--images 1280] [--device cpu] [--threads 1] [--precision float32] [--compile]
 
 The bare loop takes the same decoded images, in the same precision and compiled or not as ours, and
@@ -23,12 +23,12 @@ import torch.nn.functional as F
 from rich.console import Console
 from rich.table import Table
 
-from sparsight_torch.paper.cells import Cell, Protocol
-from sparsight_torch.paper.classics import CLASSICS
-from sparsight_torch.paper.data import ExperimentData
-from sparsight_torch.paper.execution import Execution
-from sparsight_torch.paper.networks import NETWORKS, WIDTHS
-from sparsight_torch.paper.training import Training, network, train_epoch
+from sparsight_paper.cells import Cell, Protocol
+from sparsight_paper.classics import CLASSICS
+from sparsight_paper.data import ExperimentData
+from sparsight_paper.execution import Execution
+from sparsight_paper.networks import NETWORKS, WIDTHS
+from sparsight_paper.training import Training, network, train_epoch
 
 LAYOUTS = {"bare": torch.channels_last, "bare, contiguous": torch.contiguous_format}
 

@@ -5,15 +5,15 @@ import shutil
 import numpy as np
 import pytest
 from PIL import Image
-from tests.paper.layouts import write_cifar_10
+from reproduction.tests.layouts import write_cifar_10
 
 from sparsight.cli import main
 from sparsight.events import read_events, write_event
-from sparsight_torch.paper.cells import PRESETS, Cell, Protocol
-from sparsight_torch.paper.choices import Choices
-from sparsight_torch.paper.execution import Execution
-from sparsight_torch.paper.experiments import Experiment
-from sparsight_torch.paper.figures import FIGURES, draw
+from sparsight_paper.cells import PRESETS, Cell, Protocol
+from sparsight_paper.choices import Choices
+from sparsight_paper.execution import Execution
+from sparsight_paper.experiments import Experiment
+from sparsight_paper.figures import FIGURES, draw
 
 pytest.importorskip("matplotlib", reason="matplotlib is not installed")
 

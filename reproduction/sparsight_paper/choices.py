@@ -1,4 +1,4 @@
-"""What the paper leaves open, as options; the defaults are what docs/paper.md argues for."""
+"""What the paper leaves open, as options; README.md argues for the defaults."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any, Literal, get_args, get_type_hints
 
 from sparsight.correlation import Centre
 from sparsight.errors import UsageError
+from sparsight_torch.functional import Form, Reduction
 
-from ..functional import Form, Reduction
 from .networks import Initialisation, Padding, Placement
 
 __all__ = ["DEFAULT", "VARIED", "Choices", "choices_of"]
@@ -86,7 +86,7 @@ def _number(name: str, value: str) -> float:
 
 
 DEFAULT = Choices()
-"""What docs/paper.md argues for."""
+"""What reproduction/README.md argues for."""
 
 VARIED: dict[str, tuple[Choices, ...]] = {
     "vanillaNet": (Choices(padding="valid"), Choices(initialisation="torch")),

@@ -1,7 +1,7 @@
 """Real data sets for all tests of the paper, decoded once."""
 
 import pytest
-from tests.paper.layouts import decoded
+from reproduction.tests.layouts import decoded
 
 
 @pytest.fixture(scope="session")

@@ -8,18 +8,18 @@ import json
 
 import pytest
 import torch
-from tests.paper.stored import result_of
+from reproduction.tests.stored import result_of
 
 from sparsight.cli import main
 from sparsight.errors import UsageError
-from sparsight_torch.paper.cells import PRESETS, SCOPES, Cell, Protocol, touching
-from sparsight_torch.paper.choices import VARIED, Choices, choices_of
-from sparsight_torch.paper.commands import command
-from sparsight_torch.paper.data import ExperimentData
-from sparsight_torch.paper.execution import Execution
-from sparsight_torch.paper.networks import NETWORKS
-from sparsight_torch.paper.selection import select
-from sparsight_torch.paper.training import Training, train_epoch
+from sparsight_paper.cells import PRESETS, SCOPES, Cell, Protocol, touching
+from sparsight_paper.choices import VARIED, Choices, choices_of
+from sparsight_paper.commands import command
+from sparsight_paper.data import ExperimentData
+from sparsight_paper.execution import Execution
+from sparsight_paper.networks import NETWORKS
+from sparsight_paper.selection import select
+from sparsight_paper.training import Training, train_epoch
 
 SMALL, FULL = PRESETS["small"], PRESETS["full"]
 
@@ -127,7 +127,7 @@ FILTERS = ("--network", "sr2Net", "--network", "sr3Net", "--size", "s", "--seed"
 def ran(monkeypatch):
     """The experiments that `run` would have run."""
     experiments = []
-    commands = "sparsight_torch.paper.commands"
+    commands = "sparsight_paper.commands"
     monkeypatch.setattr(f"{commands}.run_all", lambda given, *_: experiments.extend(given))
     monkeypatch.setattr(f"{commands}.make_available", lambda *_: None)
     return experiments

@@ -10,8 +10,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from rich.console import Console
 
-from sparsight_torch.paper.download import Archive, make_available
-from sparsight_torch.paper.formats import DataError
+from sparsight_paper.download import Archive, make_available
+from sparsight_paper.formats import DataError
 
 QUIET = Console(quiet=True)
 

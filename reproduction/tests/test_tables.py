@@ -7,24 +7,24 @@ import math
 from pathlib import Path
 
 import pytest
-from tests.paper.stored import result_of
+from reproduction.tests.stored import result_of
 
 from sparsight.cli import main
 from sparsight.errors import RunError, UsageError
-from sparsight_torch.paper.cells import PRESETS
-from sparsight_torch.paper.choices import Choices, choices_of
-from sparsight_torch.paper.commands import command, select
-from sparsight_torch.paper.figures import FIGURES
-from sparsight_torch.paper.layers import layers_table, meaning, onset_table
-from sparsight_torch.paper.report import (
+from sparsight_paper.cells import PRESETS
+from sparsight_paper.choices import Choices, choices_of
+from sparsight_paper.commands import command, select
+from sparsight_paper.figures import FIGURES
+from sparsight_paper.layers import layers_table, meaning, onset_table
+from sparsight_paper.report import (
     cells_table,
     choices_table,
     protocols,
     report,
     validation_table,
 )
-from sparsight_torch.paper.results import Results, collect, read_results
-from sparsight_torch.paper.tables import PAPER_TABLE2, rendered, table2, table3
+from sparsight_paper.results import Results, collect, read_results
+from sparsight_paper.tables import PAPER_TABLE2, rendered, table2, table3
 
 SMALL, FULL, LONG = PRESETS["small"], PRESETS["full"], PRESETS["long"]
 SHORT = dataclasses.replace(SMALL, protocol=dataclasses.replace(SMALL.protocol, epochs=3))
@@ -76,7 +76,7 @@ def test_results_of_other_choices_are_kept_apart(tmp_path):
     stored = [result_of(SMALL, cell, 0.9), result_of(SMALL, SMALL.cells[1], 0.4)]
     results = read_results(store(tmp_path, *stored))
     assert [row[1] for row in table2(SMALL, results).rows[:2]] == ["not run", ".4000"]
-    text = report([(SMALL, results)], "docs/results")
+    text = report([(SMALL, results)], "reproduction/results")
     assert "--choose padding=valid --device cpu --threads 1` | .9000" in text
     assert "| cifar-10 vanillaNet-s | padding=valid | .9000 | 2.000 | 2.000 | 17 |" in text
     assert "| cifar-10 vanillaNet-s padding=valid | conv4 | 1.00 → .50 |" in text
@@ -159,7 +159,7 @@ def test_the_papers_numbers_stand_beside_runs_as_long_as_its_own():
 
 
 def test_what_was_not_run_at_all_is_shown_so():
-    text = report([(FULL, Results(()))], "docs/results")
+    text = report([(FULL, Results(()))], "reproduction/results")
     assert "| vanillaNet | not run | .3486 | not run | .3603 |" in text
     assert "| LeNet | not run | .6006 -> .6101 |" in text
     assert "Validation" not in text
@@ -211,7 +211,7 @@ def test_entropy_around_the_onset(tmp_path):
 
 def test_every_cell_is_listed_with_its_command(tmp_path):
     stored = result_of(SMALL, SMALL.cells[0], 0.5)
-    text = report([(SMALL, read_results(store(tmp_path, stored)))], "docs/results")
+    text = report([(SMALL, read_results(store(tmp_path, stored)))], "reproduction/results")
     commands = [line for line in text.splitlines() if line.startswith("| `sparsight paper run")]
     assert len(commands) == len(SMALL.cells)
     assert "--network vanillaNet --size s" in commands[0]
@@ -222,7 +222,7 @@ def test_every_cell_is_listed_with_its_command(tmp_path):
 def test_the_command_names_the_arithmetic(tmp_path):
     stored = result_of(SMALL, SMALL.cells[0], 0.5)
     stored["hardware"] |= {"gpu": "a GPU", "precision": "bf16", "compile": True}
-    text = report([(SMALL, read_results(store(tmp_path, stored)))], "docs/results")
+    text = report([(SMALL, read_results(store(tmp_path, stored)))], "reproduction/results")
     assert "--seed 0 --device cuda --precision bf16 --compile` | .5000 | 1.5 min | a GPU" in text
 
 
@@ -332,12 +332,12 @@ def test_a_file_that_is_no_result(tmp_path):
 def test_values_that_are_no_numbers_do_not_spoil_a_mean(tmp_path):
     stored = copy.deepcopy(result_of(SMALL, SMALL.cells[0], 0.5))
     stored["layers"]["conv4"]["rms"][-1] = None
-    text = report([(SMALL, read_results(store(tmp_path, stored)))], "docs/results")
+    text = report([(SMALL, read_results(store(tmp_path, stored)))], "reproduction/results")
     assert str(math.nan) not in text
 
 
 def test_the_documentation_names_every_command_preset_and_choice():
-    text = (Path(__file__).parents[2] / "docs/paper.md").read_text("utf-8")
+    text = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
     names = [info.name or info.callback.__name__ for info in command.registered_commands]
     choices = [field.name.strip("_") for field in dataclasses.fields(Choices)]
     for name in (*names, *PRESETS, *choices):
@@ -347,9 +347,9 @@ def test_the_documentation_names_every_command_preset_and_choice():
 
 def test_the_page_of_results_is_what_the_result_files_give(tmp_path):
     """So that no number on it can be typed."""
-    docs = Path(__file__).parents[2] / "docs"
+    folder = Path(__file__).parents[1]
     page = tmp_path / "results.md"
-    arguments = ["--out", str(page), "--collected", str(docs / "results")]
+    arguments = ["--out", str(page), "--collected", str(folder / "results")]
     assert main(["paper", "results", *arguments]) == 0
-    generated = page.read_text("utf-8").replace(str(docs / "results"), "docs/results")
-    assert generated == (docs / "results.md").read_text("utf-8")
+    generated = page.read_text("utf-8").replace(str(folder / "results"), "reproduction/results")
+    assert generated == (folder / "results.md").read_text("utf-8")

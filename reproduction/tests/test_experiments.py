@@ -16,24 +16,24 @@ from pathlib import Path
 
 import pytest
 import torch
+from reproduction.tests.layouts import write_cifar_10
 from rich.console import Console
-from tests.paper.layouts import write_cifar_10
 
 from sparsight.cli import main
 from sparsight.errors import RunError, UsageError
 from sparsight.onset import find_onset
 from sparsight.reader import read_run
-from sparsight_torch.paper.cells import PRESETS, Cell, Protocol
-from sparsight_torch.paper.choices import Choices
-from sparsight_torch.paper.commands import default_runs, select
-from sparsight_torch.paper.data import load_data
-from sparsight_torch.paper.execution import Execution
-from sparsight_torch.paper.experiments import Experiment
-from sparsight_torch.paper.history import onset_of
-from sparsight_torch.paper.networks import build
-from sparsight_torch.paper.results import read_result
-from sparsight_torch.paper.running import run_all
-from sparsight_torch.paper.training import validate
+from sparsight_paper.cells import PRESETS, Cell, Protocol
+from sparsight_paper.choices import Choices
+from sparsight_paper.commands import default_runs, select
+from sparsight_paper.data import load_data
+from sparsight_paper.execution import Execution
+from sparsight_paper.experiments import Experiment
+from sparsight_paper.history import onset_of
+from sparsight_paper.networks import build
+from sparsight_paper.results import read_result
+from sparsight_paper.running import run_all
+from sparsight_paper.training import validate
 
 SMALL = ["--epochs", "5", "--training-images", "400", "--probes", "20"]
 SMALL += ["--validation-images", "50", "--threads", "1", "--device", "cpu"]
@@ -485,7 +485,7 @@ def test_cells_are_listed_with_their_index(tmp_path, capfd):
 
 @pytest.mark.real_data
 def test_the_stored_cell_comes_out_again(real, tmp_path):
-    """So that no table can be typed: see docs/paper.md for how far other CPUs were off."""
+    """So that no table can be typed: see reproduction/README.md for how far other CPUs were off."""
     arguments = ["--preset", "tiny", "--data", real, "--runs", tmp_path, "--threads", "1"]
     assert run(*arguments) == 0
     stored = json.loads((Path(__file__).parent / "tiny.json").read_text())

@@ -6,11 +6,11 @@ import pickle
 import numpy as np
 import pytest
 import torch
-from tests.paper.layouts import random_images, write_cifar_10, write_tiny_imagenet
+from reproduction.tests.layouts import random_images, write_cifar_10, write_tiny_imagenet
 
 from sparsight.errors import SparsightError
-from sparsight_torch.paper.data import data_folder, load_data, scaled
-from sparsight_torch.paper.formats import DATASETS, DataError, folder_of, read_split
+from sparsight_paper.data import data_folder, load_data, scaled
+from sparsight_paper.formats import DATASETS, DataError, folder_of, read_split
 
 
 def test_probes_are_held_out_of_training(tmp_path):

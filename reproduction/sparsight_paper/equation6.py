@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from sparsight.correlation import Centre
+from sparsight_torch.functional import decorrelation_penalty, filter_correlations
 
-from ..functional import decorrelation_penalty, filter_correlations
 from .networks import WIDTHS, build
 from .tables import Table
 

@@ -12,14 +12,14 @@ import pytest
 import torch
 
 from sparsight.errors import DeviceError, OutOfMemoryError, UsageError
-from sparsight_torch.paper import experiments
-from sparsight_torch.paper.cells import Cell, Protocol
-from sparsight_torch.paper.data import ExperimentData
-from sparsight_torch.paper.execution import Execution
-from sparsight_torch.paper.experiments import Experiment
-from sparsight_torch.paper.jobs import begin_worker, gpus_in_turn
-from sparsight_torch.paper.networks import PaperNet
-from sparsight_torch.paper.training import Training, train_epoch
+from sparsight_paper import experiments
+from sparsight_paper.cells import Cell, Protocol
+from sparsight_paper.data import ExperimentData
+from sparsight_paper.execution import Execution
+from sparsight_paper.experiments import Experiment
+from sparsight_paper.jobs import begin_worker, gpus_in_turn
+from sparsight_paper.networks import PaperNet
+from sparsight_paper.training import Training, train_epoch
 
 COMPILED = pytest.mark.filterwarnings(  # PyTorch's compiler, of its own insides
     "ignore::DeprecationWarning:torch", "ignore:The .grad attribute:UserWarning"
