@@ -1,4 +1,4 @@
-"""When a run began to overfit, by which of its loss curves, and which layers moved. numpy only."""
+"""When a run began to overfit, and by which of its loss curves. numpy only."""
 
 from __future__ import annotations
 
@@ -21,7 +21,6 @@ __all__ = [
     "find_onset",
     "find_validation_loss",
     "line_up",
-    "movement",
     "related",
     "smooth",
 ]
@@ -92,19 +91,6 @@ def find_onset(epochs: Numbers, losses: Numbers, sigma: float = SIGMA) -> Onset 
     if at[known[-1]] - at[best] < _EPOCHS_AFTER or last - lowest <= _RISE * abs(lowest):
         return None
     return Onset(round(at[best]), float(lowest))
-
-
-def movement(values: NDArray[np.floating[Any]], last: int = 10) -> NDArray[np.float64]:
-    """How far each layer's statistic moved: [layers] from [epochs, layers].
-
-    The median over the `last` records less the first record ("before training", where epoch -1 was
-    recorded); negative where it fell. The median, because single epochs swing.
-    """
-    table = np.asarray(values, np.float64)
-    if not len(table):
-        return np.full(table.shape[1], np.nan)
-    result: NDArray[np.float64] = np.median(table[-last:], axis=0) - table[0]
-    return result
 
 
 def curve_names(run: str, scalars: Mapping[str, Collection[str]]) -> Names:

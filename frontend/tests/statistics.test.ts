@@ -1,7 +1,8 @@
 import { describe, expect, it } from "vitest";
+import cases from "../../tests/movement.json";
 import { twin } from "../src/api/twin";
 import { caveats } from "../src/data/caveats";
-import { farthest, median, moved } from "../src/data/movement";
+import { farthest, median, moved, settled, started } from "../src/data/movement";
 import {
   RELATIVE_ENTROPY,
   change,
@@ -14,6 +15,15 @@ import {
 import { summaries } from "../src/data/summary";
 import type { LayerTable } from "../src/data/table";
 import { layerIndex, layerNames, valueAt } from "../src/data/table";
+
+/** Curves and their movement, which tests/core/test_movement.py holds Python to as well. */
+const SHARED: {
+  readonly name: string;
+  readonly values: (number | null)[];
+  readonly started: number | null;
+  readonly settled: number | null;
+  readonly moved: number | null;
+}[] = cases;
 
 const never = new AbortController().signal;
 const vanilla = await twin().layers("vanillaNet-s", never);
@@ -105,21 +115,23 @@ it("layers of several runs keep the order of the graph", () => {
 });
 
 describe("movement", () => {
-  it("is the median of the last ten less the first", () => {
-    const values = Float64Array.from([1, 9, 9, 9, 9, 9, 0, 0, 0, 0, 0, 0, 100]);
-    expect(moved(values)).toBe(-1);
-    expect(moved(values, 1)).toBe(0);
-    expect(moved(Float64Array.from([NaN, NaN, 5, 3]))).toBe(-2);
-    expect(moved(Float64Array.from([NaN, NaN]))).toBeNaN();
+  it.each(SHARED)("is what it is in Python: $name", ({ values, ...wanted }) => {
+    const curve = Float64Array.from(values, (value) => value ?? NaN);
+    for (const [rule, number] of [
+      [started, wanted.started],
+      [settled, wanted.settled],
+      [moved, wanted.moved],
+    ] as const) {
+      if (number === null) expect(rule(curve)).toBeNaN();
+      else expect(rule(curve)).toBeCloseTo(number, 12);
+    }
   });
 
-  it("ends with the last of few records, not half way", () => {
-    const falling = Float64Array.from({ length: 13 }, (_, i) => 1 - i / 12);
-    expect(moved(falling)).toBeCloseTo(-11 / 12, 12);
-    expect(moved(falling.subarray(0, 2))).toBeCloseTo(-1 / 12, 12);
-    expect(moved(falling.subarray(0, 1))).toBe(0);
-    const many = Float64Array.from({ length: 61 }, (_, i) => i);
-    expect(moved(many)).toBe(55.5);
+  it("up to the cursor is that of a run that ends there", () => {
+    const curve = Float64Array.from({ length: 40 }, (_, i) => Math.cos(i));
+    for (let end = 1; end <= curve.length; end++) {
+      expect(moved(curve, end)).toBe(moved(curve.subarray(0, end)));
+    }
   });
 
   it("leaves out what was not measured", () => {

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sparsight.onset import Onset, find_onset, movement, smooth
+from sparsight.onset import Onset, find_onset, smooth
 
 losses = st.lists(st.floats(0.01, 100), min_size=1, max_size=40)
 
@@ -88,10 +88,3 @@ def test_a_long_curve_takes_little_memory() -> None:
     at = np.arange(5000)
     weights = np.exp(-0.5 * ((at - 4000) / 2) ** 2)
     assert smoothed[4000] == pytest.approx((weights * values).sum() / weights.sum())
-
-
-def test_movement_is_the_median_of_the_last_less_the_first() -> None:
-    table = np.array([[1.0, 5], [9, 9], [0.4, 5], [0.2, 6], [9, 7]])
-    assert movement(table, last=3) == pytest.approx([-0.6, 1])
-    assert movement(table[:1]) == pytest.approx([0, 0])
-    assert np.isnan(movement(np.zeros((0, 2)))).all()

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from rich.table import Table
 
 from sparsight.errors import RunError
-from sparsight.onset import find_onset, movement
+from sparsight.movement import moved, settled, started
+from sparsight.onset import find_onset
 from sparsight.reader import Run
 
 __all__ = ["accuracy_table", "disagreement", "movement_table"]
@@ -65,19 +66,20 @@ def movement_table(runs: Mapping[str, Run], number: int = 3) -> Table:
     for name, run in runs.items():
         layers = run.tables[run.steps[0]].layers
         relative = [run.relative_entropy(x.name) for x in layers]
-        order = np.argsort(-np.abs(movement(np.stack(relative, axis=1))), stable=True)[:number]
+        farthest = -np.abs([moved(curve) for curve in relative])
+        order = np.argsort(farthest, stable=True)[:number]
         for rank, at in enumerate(order):
             layer = layers[at].name
             table.add_row(
                 "" if rank else name,
                 layer,
-                _moved(relative[at]),
-                _moved(run.statistic(layer, "scale_free_entropy")),
-                _moved(run.statistic(layer, "rms")),
+                _from_to(relative[at]),
+                _from_to(run.statistic(layer, "scale_free_entropy")),
+                _from_to(run.statistic(layer, "rms")),
                 end_section=rank == number - 1,
             )
     return table
 
 
-def _moved(values: NDArray[np.float64]) -> str:
-    return f"{values[0]:.2f} → {np.median(values[-_LAST:]):.2f}"
+def _from_to(values: NDArray[np.float64]) -> str:
+    return f"{started(values):.2f} → {settled(values):.2f}"

@@ -1,3 +1,5 @@
+/** How far a statistic moved, by the rule of core/sparsight/movement.py: tests/movement.json holds both to it. */
+
 /** Median of the finite values, NaN where there is none. */
 export function median(values: ArrayLike<number>): number {
   const finite = Array.from(values)
