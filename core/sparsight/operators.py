@@ -20,6 +20,7 @@ __all__ = [
     "activation",
     "filter_rows",
     "input_at",
+    "kind",
 ]
 
 
@@ -185,6 +186,11 @@ UNMEASURABLE: Mapping[tuple[str, str], str] = {
     ),
 }
 """Operators with weights that have no measurable linear output, and why."""
+
+
+def kind(node: onnx.NodeProto) -> tuple[str, str]:
+    """Domain and operator type of a node; the standard domain is ""."""
+    return "" if node.domain == "ai.onnx" else node.domain, node.op_type
 
 
 def activation(node: onnx.NodeProto) -> str:
