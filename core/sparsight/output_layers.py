@@ -59,8 +59,8 @@ def _are_weights(model: Model, name: str) -> bool:
     """Whether a value may be a matrix that no input changes."""
     if name in model.reached:
         return False
-    sides = model.shape_of(name)
-    sides = model.inferred.get(name) if sides is None else sides
+    stored = model.shape_of(name)
+    sides = model.inferred.get(name) if stored is None else stored
     return sides is None or len(sides) > 1
 
 
