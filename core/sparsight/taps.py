@@ -67,7 +67,7 @@ class Tap:
     """ONNX element type of the tensor, or None where it is not known."""
     weight_shape: Shape
     relu: str | None
-    """The input of the ReLU reached through BatchNormalization, Add or Identity."""
+    """The input of the ReLU reached through BatchNormalization, Add, Identity or Transpose."""
     tapped_at: str
     batch_norm_folded: bool | None
     output_layer: bool
@@ -75,6 +75,8 @@ class Tap:
     dequantised: tuple[str, str] | None
     """Scale and zero point of a quantised tensor."""
     node: onnx.NodeProto = field(repr=False, compare=False)
+    relu_order: tuple[int, ...] | None = field(default=None, kw_only=True)
+    """Which axis of the ReLU's input holds each axis of the tensor, where it was transposed."""
 
 
 @dataclass(frozen=True)
@@ -213,6 +215,7 @@ def _candidate(model: Model, node: onnx.NodeProto, operator: Operator) -> Tap | 
         found = _FIRST
     if isinstance(found, str) or shape is None:
         return LeftOut(_plain_name(node), node.op_type, str(found))
+    relu, relu_order = relu_input(model, node, found, operator.channels(node, shape))
     bias = _own(model, found.bias or input_at(node, operator.bias))
     return Tap(
         name=layer_name(node, model.origin(weights), bias, found.tensor),
@@ -223,7 +226,8 @@ def _candidate(model: Model, node: onnx.NodeProto, operator: Operator) -> Tap | 
         rank=found.rank,
         element_type=_element_type(model, operator, weights, found),
         weight_shape=shape,
-        relu=relu_input(model, node, found, operator.channels(node, shape)),
+        relu=relu,
+        relu_order=relu_order,
         tapped_at=tapped_at(node, found),
         batch_norm_folded=batch_norm_folded(model, node, found.tensor),
         output_layer=False,
