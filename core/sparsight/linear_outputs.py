@@ -45,7 +45,7 @@ def linear_output(
     rank = operator.rank if isinstance(operator.rank, int) else None
     if operator.rank == "of weights":
         rank = len(shape)
-    axis = -1 if operator.last else 1
+    axis = -1 if operator.last else operator.axis
     if operator is WEIGHTS_FIRST:
         if known is None:
             return "its weights come first, and the rank of its output is not known"

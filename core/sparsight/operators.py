@@ -35,9 +35,11 @@ class Operator:
     weight_ranks: range
     """Ranks that its weights may have."""
     last: bool
-    """Channels on the last axis; otherwise on axis 1."""
+    """Whether the channels are on the last axis."""
     rank: Literal["of weights", "any"] | int
     """Rank of its output."""
+    axis: int = 1
+    """Of the channels, where they are not last."""
     weights: int = 1
     bias: int | None = 2
     """None where it takes none."""

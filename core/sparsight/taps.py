@@ -10,6 +10,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto
 
+from .einsum import einsum_layer
 from .errors import ModelError, TargetError, nearest
 from .globs import fitting
 from .linear_outputs import (
@@ -154,7 +155,9 @@ def filters(model: Model, tap: Tap) -> NDArray[Any] | None:
 
     Raises ModelError where they cannot be read.
     """
-    operator = _variant(model, tap.node, OPERATORS[kind(tap.node)])
+    operator = _operator(model, tap.node)
+    if not isinstance(operator, Operator):
+        return None
     try:
         return filter_rows(operator, tap.node, model.constant)
     except (ValueError, IndexError) as error:
@@ -175,13 +178,11 @@ def _matching(found: Taps, entry: str) -> list[str]:
 
 
 def _candidates(model: Model, node: onnx.NodeProto) -> Iterator[Tap | LeftOut]:
-    operator = OPERATORS.get(kind(node))
-    if operator is not None:
+    operator = _operator(model, node)
+    if isinstance(operator, Operator):
         yield _candidate(model, node, operator)
-    elif kind(node) in UNMEASURABLE:
-        yield LeftOut(_plain_name(node), node.op_type, UNMEASURABLE[kind(node)])
-    elif node.op_type == "Einsum" and any(model.shape_of(name) for name in node.input):
-        yield LeftOut(_plain_name(node), "Einsum", "an Einsum has no channel axis of its own")
+    elif operator is not None:
+        yield LeftOut(_plain_name(node), node.op_type, operator)
     for inner in _inner_nodes(node):
         if kind(inner) in OPERATORS or kind(inner) in UNMEASURABLE:
             reason = f"it is inside {node.op_type} {node.name!r}, which may run it never or often"
@@ -201,7 +202,6 @@ def _plain_name(node: onnx.NodeProto) -> str:
 
 
 def _candidate(model: Model, node: onnx.NodeProto, operator: Operator) -> Tap | LeftOut:
-    operator = _variant(model, node, operator)
     weights = input_at(node, operator.weights)
     shape = model.shape_of(weights) if weights else None
     found: LinearOutput | str = _COMPUTED
@@ -243,15 +243,20 @@ def _own(model: Model, bias: str) -> str:
     return origin if len(model.consumers.get(origin, ())) == 1 else ""
 
 
-def _variant(model: Model, node: onnx.NodeProto, operator: Operator) -> Operator:
-    """The operator, or its form for weights that come first."""
+def _operator(model: Model, node: onnx.NodeProto) -> Operator | str | None:
+    """How a node makes a linear output; why it has none that can be measured; None for no layer."""
+    if kind(node) == ("", "Einsum"):
+        constant = [i for i, name in enumerate(node.input) if model.shape_of(name) is not None]
+        return einsum_layer(node, constant[0]) if constant else None
     swapped = (
         kind(node) == ("", "MatMul")
         and len(node.input) == 2
         and model.shape_of(node.input[1]) is None
         and model.shape_of(node.input[0]) is not None
     )
-    return WEIGHTS_FIRST if swapped else operator
+    if swapped:
+        return WEIGHTS_FIRST
+    return OPERATORS.get(kind(node), UNMEASURABLE.get(kind(node)))
 
 
 def _element_type(

@@ -41,6 +41,7 @@ ORDER = {
     "shape_inference": {"numpy", "onnx"},
     "model": {"numpy", "onnx", "google"},
     "operators": {"numpy", "onnx"},
+    "einsum": {"numpy", "onnx"},
     "output_layers": {"onnx"},
     "linear_outputs": {"onnx"},
     "taps": {"numpy", "onnx"},
