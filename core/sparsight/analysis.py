@@ -26,7 +26,7 @@ from .results import Measurements
 from .schema import COLUMNS, LayerInfo
 from .session import Batch, TapSession
 from .shape_inference import sides
-from .taps import Tap, Taps, filters, find_taps, select_taps
+from .taps import Tap, Taps, filters, find_taps, said_by_default, select_taps
 
 __all__ = ["Probes", "Settings", "analyze", "input_specs", "match_model", "measurable", "measure"]
 
@@ -102,14 +102,15 @@ def analyze(
 ) -> Measurements:
     """Measure the layers of an exported ONNX model on a probe set, in graph order.
 
-    `layers` holds names or globs; without it all layers are measured but the output layers.
+    `layers` holds names or globs; without it all layers are measured but the output layers, on
+    whose values no other layer depends; where there are only such, these.
     `statistics` is "entropy", "all", or names of `schema.COLUMNS`. `shown` is how many probes,
     spread over the set, or which, have their entropy maps kept. `mask` names an input, [N, L],
     that is 0 at padded positions, which are left out. `memory_limit`, in bytes, bounds the batch
     that is chosen where none is given, and a CUDA device's arena. `progress` is called with the
-    number of samples after each batch. What was chosen, as the device by "auto", is logged by the
-    logger "sparsight" as INFO. Raises a SparsightError, with a sentence, for a model, probes or
-    options that do not fit.
+    number of samples after each batch. What was chosen, as the device by "auto", and what is left
+    out are logged by the logger "sparsight" as INFO. Raises a SparsightError, with a sentence, for
+    a model, probes or options that do not fit.
     """
     settings = Settings(layers, statistics, batch_size, device, shown, centre, mask, memory_limit)
     return measure(model, probes, settings, progress)
@@ -127,7 +128,8 @@ def measure(
     `notice` is told, in a sentence, what was chosen."""
     model = model if isinstance(model, Model) else open_model(model)
     wanted = settings.computed
-    taps = measurable(model, settings.layers).taps
+    found = measurable(model, settings.layers)
+    taps = found.taps
     samples = match_model(model, probes)
     _check_mask(settings.mask, samples)
     keep = shown_positions(settings.shown, len(samples))
@@ -141,6 +143,9 @@ def measure(
         source=model.source,
         memory_limit=settings.memory_limit,
     )
+    if settings.layers is None:
+        for line in said_by_default(found):
+            notice(line)
     _tell(session, settings, notice)
     size = _batch_size(model, taps, samples, session.device, settings, notice)
     gathered = [LayerAccumulator(layer_info(tap), keep) for tap in taps]
@@ -275,14 +280,7 @@ def measurable(model: Model, layers: Sequence[str] | None = None) -> Taps:
         reasons = "; ".join(f"{part.name}: {part.reason}" for part in found.left_out[:3])
         because = f" ({reasons})" if reasons else ""
         raise ModelError(f"{model.source} has no measurable layer{because}")
-    chosen = select_taps(found, layers)
-    if not chosen.taps:
-        names = ", ".join(repr(tap.name) for tap in found.taps)
-        raise ModelError(
-            f"{model.source} has no measurable layer but its output layer, {names}; "
-            "name it to measure it (--layers)"
-        )
-    return chosen
+    return select_taps(found, layers)
 
 
 def match_model(model: Model, probes: Probes | ProbeSet) -> ProbeSet:

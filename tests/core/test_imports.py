@@ -43,6 +43,8 @@ ORDER = {
     "shape_inference": {"numpy", "onnx"},
     "model": {"numpy", "onnx", "google"},
     "operators": {"numpy", "onnx"},
+    "einsum": {"numpy", "onnx"},
+    "output_layers": {"onnx"},
     "linear_outputs": {"onnx"},
     "taps": {"numpy", "onnx"},
     "instrument": {"numpy", "onnx"},

@@ -73,11 +73,17 @@ def _print_tables(model: str, found: Taps, maps: Mapping[str, Shape | None]) -> 
     rows = [_row(tap, maps[tap.name]) for tap in found.taps]
     print_table(f"{len(found.taps)} layers of {model}", columns, rows, right=3)
     if any(tap.output_layer for tap in found.taps):
-        console().print("* output layer: left out unless named, its entropy falls by design")
+        console().print(_legend(found))
     if found.left_out:
         console().print()
         rows = [[part.name, part.operator, part.reason] for part in found.left_out]
         print_table("Not measurable:", ["layer", "operator", "reason"], rows)
+
+
+def _legend(found: Taps) -> str:
+    if all(tap.output_layer for tap in found.taps):
+        return "* output layer: measured, since there is no other layer"
+    return "* output layer: left out unless named, its entropy falls by design"
 
 
 def _row(tap: Tap, map_shape: Shape | None) -> list[str]:
