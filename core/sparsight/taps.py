@@ -170,7 +170,8 @@ def _candidate(model: Model, node: onnx.NodeProto, operator: Operator) -> Tap | 
     operator = _variant(model, node, operator)
     weights = input_at(node, operator.weights)
     shape = model.shape_of(weights) if weights else None
-    found: LinearOutput | str = _COMPUTED
+    obstacle = model.constants.obstacle(weights)
+    found: LinearOutput | str = f"its weights are not known: {obstacle}" if obstacle else _COMPUTED
     if node.output[0] not in model.reached:
         found = _CONSTANT
     elif shape is not None and (len(shape) not in operator.weight_ranks or 0 in shape):
