@@ -28,6 +28,7 @@ from .operators import (
     Operator,
     filter_rows,
     input_at,
+    kind_of,
 )
 
 __all__ = ["LeftOut", "Tap", "Taps", "filters", "find_taps", "select_taps"]
@@ -61,6 +62,8 @@ class Tap:
     output_layer: bool
     dequantised: tuple[str, str] | None
     """Scale and zero point of a quantised tensor."""
+    added: tuple[str, int] | None
+    """A constant of which the D numbers from this one on are the bias, which the tensor lacks."""
     node: onnx.NodeProto = field(repr=False, compare=False)
 
 
@@ -120,7 +123,7 @@ def filters(model: Model, tap: Tap) -> NDArray[Any] | None:
 
     Raises ModelError where they cannot be read.
     """
-    operator = _variant(model, tap.node, OPERATORS[_kind(tap.node)])
+    operator = _variant(model, tap.node, OPERATORS[kind_of(tap.node)])
     try:
         return filter_rows(operator, tap.node, model.constant)
     except (ValueError, IndexError) as error:
@@ -141,15 +144,15 @@ def _matching(found: Taps, entry: str) -> list[str]:
 
 
 def _candidates(model: Model, node: onnx.NodeProto) -> Iterator[Tap | LeftOut]:
-    operator = OPERATORS.get(_kind(node))
+    operator = OPERATORS.get(kind_of(node))
     if operator is not None:
         yield _candidate(model, node, operator)
-    elif _kind(node) in UNMEASURABLE:
-        yield LeftOut(_plain_name(node), node.op_type, UNMEASURABLE[_kind(node)])
+    elif kind_of(node) in UNMEASURABLE:
+        yield LeftOut(_plain_name(node), node.op_type, UNMEASURABLE[kind_of(node)])
     elif node.op_type == "Einsum" and any(model.shape_of(name) for name in node.input):
         yield LeftOut(_plain_name(node), "Einsum", "an Einsum has no channel axis of its own")
     for inner in _inner_nodes(node):
-        if _kind(inner) in OPERATORS or _kind(inner) in UNMEASURABLE:
+        if kind_of(inner) in OPERATORS or kind_of(inner) in UNMEASURABLE:
             reason = f"it is inside {node.op_type} {node.name!r}, which may run it never or often"
             yield LeftOut(_plain_name(inner), inner.op_type, reason)
 
@@ -169,12 +172,13 @@ def _plain_name(node: onnx.NodeProto) -> str:
 def _candidate(model: Model, node: onnx.NodeProto, operator: Operator) -> Tap | LeftOut:
     operator = _variant(model, node, operator)
     weights = input_at(node, operator.weights)
-    shape = model.shape_of(weights) if weights else None
+    stored = model.shape_of(weights) if weights else None
+    shape = None if stored is None else operator.shape(node, stored)
     obstacle = model.constants.obstacle(weights)
     found: LinearOutput | str = f"its weights are not known: {obstacle}" if obstacle else _COMPUTED
     if node.output[0] not in model.reached:
         found = _CONSTANT
-    elif shape is not None and (len(shape) not in operator.weight_ranks or 0 in shape):
+    elif shape is not None and (len(shape) not in operator.weight_ranks or min(shape) < 1):
         found = f"weights of shape {list(shape)} are no filter bank"
     elif shape is not None:
         found = linear_output(model, node, operator, shape)
@@ -197,6 +201,7 @@ def _candidate(model: Model, node: onnx.NodeProto, operator: Operator) -> Tap | 
         batch_norm_folded=batch_norm_folded(model, node, found.tensor),
         output_layer=False,
         dequantised=found.dequantised,
+        added=found.added,
         node=node,
     )
 
@@ -211,7 +216,7 @@ def _own(model: Model, bias: str) -> str:
 def _variant(model: Model, node: onnx.NodeProto, operator: Operator) -> Operator:
     """The operator, or its form for weights that come first."""
     swapped = (
-        _kind(node) == ("", "MatMul")
+        kind_of(node) == ("", "MatMul")
         and len(node.input) == 2
         and model.shape_of(node.input[1]) is None
         and model.shape_of(node.input[0]) is not None
@@ -254,7 +259,3 @@ def _output_layers(model: Model, layers: set[str]) -> set[str]:
 def _is_scale(node: onnx.NodeProto, name: str) -> bool:
     """Whether a value is the scale or zero point that a tensor is quantised by, not the tensor."""
     return node.op_type == "DynamicQuantizeLinear" and name != node.output[0]
-
-
-def _kind(node: onnx.NodeProto) -> tuple[str, str]:
-    return "" if node.domain == "ai.onnx" else node.domain, node.op_type

@@ -40,6 +40,7 @@ ORDER = {
     "weights": {"numpy", "onnx"},
     "shape_inference": {"numpy", "onnx"},
     "model": {"numpy", "onnx", "google"},
+    "packed": {"numpy", "onnx"},
     "operators": {"numpy", "onnx"},
     "linear_outputs": {"onnx"},
     "taps": {"numpy", "onnx"},
