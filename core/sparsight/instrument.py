@@ -76,7 +76,8 @@ def instrument(
         if shape is not None:
             map_shapes[tap.name] = shape
         counted = None if by_position else _positions(model, tap)
-        outputs[tap.name] = _outputs(chain, tap, wanted, shape is not None, counted)
+        bias = _added(model, tap)
+        outputs[tap.name] = _outputs(chain, tap, bias, wanted, shape is not None, counted)
         addition.graph.node.extend(chain.nodes)
         for key, name in outputs[tap.name].items():
             element_type = _TYPES.get(key, kind)
@@ -89,6 +90,15 @@ _STATISTICS = frozenset({"scale_free_entropy", "rms", "dead_fraction", "zero_fra
 _TYPES = {"shape": TensorProto.INT64, "relu_at_most_zero": TensorProto.BOOL}
 
 _POSITIONS, _CHANNELS = 1, 2  # axes of flattened RFAVs, [N, positions, D]
+
+
+def _added(model: Model, tap: Tap) -> NDArray[Any] | None:
+    """The bias that the tapped tensor lacks, [D]; None where it lacks none."""
+    if tap.added is None:
+        return None
+    name, first = tap.added
+    numbers = model.constant(name)
+    return None if numbers is None else numbers.reshape(-1)[first : first + tap.channels]
 
 
 _UNKNOWN = 0  # number of positions
@@ -130,9 +140,9 @@ class _Chain:
         """Append a Constant: before IR version 4 an initializer would have to be an input."""
         return self.add("Constant", value=numpy_helper.from_array(value))
 
-    def number(self, value: float) -> str:
+    def numbers(self, values: float | NDArray[Any]) -> str:
         """Append a Constant of the type that the chain computes in."""
-        return self.constant(np.array(value, helper.tensor_dtype_to_np_dtype(self.element_type)))
+        return self.constant(np.array(values, helper.tensor_dtype_to_np_dtype(self.element_type)))
 
     def reduce(self, operator: str, value: str, axes: Sequence[int], output: str = "") -> str:
         """Append a reduction that keeps `axes`, with length 1; an attribute in older opsets."""
@@ -145,12 +155,14 @@ class _Chain:
 def _outputs(
     chain: _Chain,
     tap: Tap,
+    bias: NDArray[Any] | None,
     wanted: frozenset[str],
     flatten: bool,
     counted: int | None,
 ) -> dict[str, str]:
-    """`counted` is over how many positions ReLU inputs are counted; None for one by one."""
-    rfavs = _channels_last(chain, tap, tap.tensor, flatten)
+    """`bias` is what the tapped tensor lacks; `counted` is over how many positions ReLU inputs are
+    counted, None for one by one."""
+    rfavs = _channels_last(chain, tap, tap.tensor, flatten, bias)
     outputs = {}
     if rfavs.flattened and not flatten:
         outputs["shape"] = chain.add("Shape", tap.tensor, output="shape")
@@ -164,7 +176,7 @@ def _outputs(
     if "plogp" not in outputs:
         outputs["plogp"] = _plogp(chain, rfavs.name, rfavs.axis, "plogp")
     if tap.relu is not None and wanted & {"dead_fraction", "zero_fraction"}:
-        same = tap.relu == tap.tensor
+        same = tap.relu == tap.tensor and bias is None
         inputs = rfavs if same else _channels_last(chain, tap, tap.relu, flatten=True)
         flat = _flat(chain, tap, inputs)
         if counted is None:
@@ -185,7 +197,9 @@ class _Rfavs:
     """Whether it is [N, positions, D]."""
 
 
-def _channels_last(chain: _Chain, tap: Tap, tensor: str, flatten: bool) -> _Rfavs:
+def _channels_last(
+    chain: _Chain, tap: Tap, tensor: str, flatten: bool, bias: NDArray[Any] | None = None
+) -> _Rfavs:
     """Half-precision arithmetic errs by 4e-3 to 3e-2 nats, so numbers are made float32 first.
 
     Where the CPU provider runs a half-precision model in float32, it leaves the rounding to half
@@ -197,15 +211,10 @@ def _channels_last(chain: _Chain, tap: Tap, tensor: str, flatten: bool) -> _Rfav
     scaling = tap.dequantised if tensor == tap.tensor else None
     flatten = flatten or scaling is not None
     wide = tap.element_type == chain.element_type
-    order = tap.relu_order if tensor != tap.tensor else None
-    if order is not None:
-        channels = order[tap.channel_axis]
-        name = chain.add("Transpose", name, perm=[*(a for a in order if a != channels), channels])
-    elif tap.rank is not None and tap.channel_axis != -1:
-        axes = [axis for axis in range(tap.rank) if axis != tap.channel_axis]
+    axes = _channels_last_axes(tap, tensor)
+    if axes is not None:
         # Taken out again where ONNX Runtime's convolutions write blocks of channels anyway.
-        name = chain.add("Transpose", name, perm=[*axes, tap.channel_axis])
-        axis = tap.rank - 1
+        name, axis = chain.add("Transpose", name, perm=axes), len(axes) - 1
     elif tap.rank is not None and wide:
         axis = tap.rank - 1
     elif chain.opset < 11 or not wide:  # before opset 11 an axis cannot be counted from the end
@@ -216,7 +225,19 @@ def _channels_last(chain: _Chain, tap: Tap, tensor: str, flatten: bool) -> _Rfav
         name = chain.add("DequantizeLinear", name, *filter(None, scaling))
     if not wide:
         name = chain.add("Cast", name, to=chain.element_type)
+    if bias is not None:
+        name = chain.add("Add", name, chain.numbers(bias))
     return _Rfavs(name, axis, flattened)
+
+
+def _channels_last_axes(tap: Tap, tensor: str) -> list[int] | None:
+    """The axes of a tensor, the channels' last; None where it is there, or nobody knows."""
+    order, channels = tap.relu_order, tap.channel_axis
+    if tensor != tap.tensor and order is not None:
+        return [*(axis for axis in order if axis != order[channels]), order[channels]]
+    if tap.rank is None or channels == -1:
+        return None
+    return [*(axis for axis in range(tap.rank) if axis != channels), channels]
 
 
 def _flat(chain: _Chain, tap: Tap, rfavs: _Rfavs) -> str:
@@ -258,7 +279,7 @@ def _scaled(
     which is dense; where a peak or an RMS is not zero it is lost in rounding, or cancels. The
     softmax of a / rms is that of (a - max a) / rms, whose exponentials are at most 1.
     """
-    tiny = chain.number(2.0**-126)  # the smallest normal number of float32
+    tiny = chain.numbers(2.0**-126)  # the smallest normal number of float32
     outputs = {}
     lowest = chain.reduce("ReduceMin", rfavs, [_CHANNELS])
     peak = chain.add("Add", chain.add("Max", highest, chain.add("Neg", lowest)), tiny)
@@ -306,11 +327,11 @@ def _relu_zeros(chain: _Chain, inputs: str, positions: int) -> str:
 
 def _at_most_zero(chain: _Chain, value: str, output: str = "") -> str:
     """Whether numbers are <= 0; a NaN is not."""
-    zero = chain.number(0)
+    zero = chain.numbers(0)
     if chain.opset >= 12:
         return chain.add("LessOrEqual", value, zero, output=output)
     # Not(x > 0) would also be true of NaN.
-    below = chain.add("Less", value, chain.number(1))
+    below = chain.add("Less", value, chain.numbers(1))
     not_above = chain.add("Not", chain.add("Greater", value, zero))
     return chain.add("And", not_above, below, output=output)
 

@@ -8,7 +8,17 @@ from dataclasses import dataclass, replace
 import onnx
 
 from .model import Model, Shape, attribute
-from .operators import WEIGHTS_FIRST, Operator, activation, input_at
+from .operators import (
+    BIASED,
+    OPERATORS,
+    WEIGHTS_FIRST,
+    AddedBias,
+    Operator,
+    activation,
+    input_at,
+    kind,
+    sum_position,
+)
 
 __all__ = ["LinearOutput", "batch_norm_folded", "linear_output", "relu_input", "tapped_at"]
 
@@ -27,6 +37,11 @@ class LinearOutput:
     bias: str = ""
     """What a following Add adds."""
     dequantised: tuple[str, str] | None = None
+    added: tuple[str, int] | None = None
+    """A bias that is not in the tensor yet, since a following operator adds it inside: the constant
+    that has it, and where in that it begins."""
+    doubtful: str = ""
+    """A following operator that adds a bias inside, of this layer or of another."""
 
     @property
     def trailing(self) -> int:
@@ -45,38 +60,64 @@ def linear_output(
     rank = operator.rank if isinstance(operator.rank, int) else None
     if operator.rank == "of weights":
         rank = len(shape)
-    axis = -1 if operator.last else operator.axis
+    last = operator.last or attribute(node, "channels_last", 0)
+    axis = -1 if last else operator.axis
     if operator is WEIGHTS_FIRST:
         if known is None:
             return "its weights come first, and the rank of its output is not known"
         rank = len(known)
         axis = rank - 2
+    channels = operator.channels(node, shape)
+    biased = bool(input_at(node, operator.bias))
     if operator.output_scale and input_at(node, operator.output_scale[0]):
         scale, zero = (input_at(node, position) for position in operator.output_scale)
-        return LinearOutput(output, axis, rank, dequantised=(scale, zero))
-    tensor = _scaled(model, output) if operator.output == "integer" else output
-    if tensor is None:
-        return "nothing gives its integers a scale"
-    place = LinearOutput(tensor, axis, rank)
-    if operator.output == "integer" or not input_at(node, operator.bias):
-        return _biased(model, place, operator.channels(node, shape))
-    return place
+        place = LinearOutput(output, axis, rank, dequantised=(scale, zero))
+        return place if biased else _biased_integers(model, place, channels)
+    place = LinearOutput(output, axis, rank)
+    if operator.output == "integer":
+        scaled = _scaled(model, place, channels)
+        if scaled is None:
+            return "nothing gives its integers a scale"
+        place, biased = scaled, bool(scaled.bias)
+    return place if biased else _biased(model, place, channels)
 
 
-def _scaled(model: Model, integers: str) -> str | None:
-    """The float behind integers: what DequantizeLinear, or Cast and Mul, make of them."""
-    for consumer in model.consumers.get(integers, ()):
+def _scaled(model: Model, integers: LinearOutput, channels: int) -> LinearOutput | None:
+    """The float behind integers, to which a bias may have been added: what DequantizeLinear, or
+    Cast and Mul, make of them."""
+    for consumer in model.consumers.get(integers.tensor, ()):
+        made = replace(integers, tensor=consumer.output[0])
+        other = _other_input(consumer, integers.tensor)
         if consumer.op_type == "DequantizeLinear":
-            return str(consumer.output[0])
+            return made
         if consumer.op_type == "Cast":
-            for scaling in model.consumers.get(consumer.output[0], ()):
+            for scaling in model.consumers.get(made.tensor, ()):
                 if scaling.op_type == "Mul":
-                    return str(scaling.output[0])
+                    return replace(made, tensor=scaling.output[0])
+        if consumer.op_type == "Add" and _by_channel(model, other, channels, integers.trailing):
+            return _scaled(model, replace(made, bias=other), channels) if not made.bias else None
     return None
 
 
+def _biased_integers(model: Model, place: LinearOutput, channels: int) -> LinearOutput:
+    """Where a following QLinearAdd, or an Add behind DequantizeLinear, has added the bias."""
+    for consumer in model.consumers.get(place.tensor, ()):
+        made = replace(place, tensor=consumer.output[0])
+        if consumer.op_type == "DequantizeLinear":
+            whole = _biased(model, replace(made, dequantised=None), channels)
+            if whole.bias or whole.added or whole.doubtful:
+                return whole
+        if consumer.op_type == "QLinearAdd" and len(consumer.input) > 7:
+            other = consumer.input[3 if consumer.input[0] == place.tensor else 0]
+            if _by_channel(model, other, channels, place.trailing):
+                scales = (consumer.input[6], consumer.input[7])
+                return replace(made, bias=other, dequantised=scales)
+    return place
+
+
 def _biased(model: Model, linear: LinearOutput, channels: int) -> LinearOutput:
-    """Where a following Add has added the bias: at once, or after the numbers were only moved."""
+    """Where the bias is added: by a following Add, or inside another operator, at once or after the
+    numbers were only moved."""
     place = linear
     for _ in range(_MOVES):
         consumers = model.consumers.get(place.tensor, ())
@@ -84,11 +125,79 @@ def _biased(model: Model, linear: LinearOutput, channels: int) -> LinearOutput:
             other = _other_input(consumer, place.tensor)
             if consumer.op_type == "Add" and _by_channel(model, other, channels, place.trailing):
                 return replace(place, tensor=consumer.output[0], bias=other)
+            fused = _fused(model, consumer, place, channels)
+            if fused is not None:
+                return fused
         moved = _moved(model, consumers[0], place, channels) if len(consumers) == 1 else None
         if moved is None:
             break
         place = moved
-    return linear
+    return replace(linear, doubtful=_behind_reshape(model, place))
+
+
+def _fused(
+    model: Model, node: onnx.NodeProto, place: LinearOutput, channels: int
+) -> LinearOutput | None:
+    """The place with the bias that an operator adds inside, or None where it adds none to it."""
+    adds = BIASED.get(kind(node))
+    bias = input_at(node, adds.bias) if adds is not None else ""
+    if adds is None or not bias or place.trailing:
+        return None
+    terms = [position for position in adds.terms if input_at(node, position) == place.tensor]
+    shape = model.shape_of(bias)
+    if not terms or shape is None:
+        return None
+    if adds.joined:
+        first = _part(shape, adds.terms.index(terms[0]), channels)
+        if first is None or len(terms) > 1:
+            return replace(place, doubtful=node.op_type)
+        return replace(place, added=(bias, first))
+    if not _by_channel(model, bias, channels, 0):
+        return None
+    if any(_lacks_bias(model, name) for name in _other_terms(node, adds, place.tensor)):
+        return replace(place, doubtful=node.op_type)
+    return replace(place, bias=bias, added=(bias, 0))
+
+
+def _part(shape: Shape, position: int, channels: int) -> int | None:
+    """Where the biases of query, key or value begin: query's and key's are as many, value's last.
+    None where they do not fit."""
+    first = position * channels if position < 2 else shape[-1] - channels
+    return first if len(shape) == 1 and 0 <= first <= shape[0] - channels else None
+
+
+def _other_terms(node: onnx.NodeProto, adds: AddedBias, tensor: str) -> list[str]:
+    names = [input_at(node, position) for position in adds.terms]
+    return [name for name in names if name and name != tensor]
+
+
+def _lacks_bias(model: Model, name: str) -> bool:
+    """Whether a value is the output of a layer without a bias, at most moved."""
+    for _ in range(_MOVES):
+        node = model.producers.get(name)
+        if node is None:
+            return False
+        operator = OPERATORS.get(kind(node))
+        if operator is not None:
+            constant = any(model.shape_of(part) is not None for part in node.input[:2])
+            return constant and not input_at(node, operator.bias)
+        if node.op_type not in ("Identity", "Reshape", "Transpose", "DequantizeLinear"):
+            return False
+        name = node.input[0]
+    return False
+
+
+def _behind_reshape(model: Model, place: LinearOutput) -> str:
+    """An operator that adds its bias to what a Reshape makes of the layer's output: query, key and
+    value of all heads packed into one."""
+    for node in model.consumers.get(place.tensor, ()):
+        for packed in model.consumers.get(node.output[0], ()) if node.op_type == "Reshape" else ():
+            adds = BIASED.get(kind(packed))
+            if adds is not None and adds.joined and input_at(packed, adds.bias):
+                first = input_at(packed, adds.terms[0]) == node.output[0]
+                if first and not input_at(packed, adds.terms[1]):
+                    return packed.op_type
+    return ""
 
 
 def _other_input(node: onnx.NodeProto, tensor: str) -> str:
@@ -132,9 +241,19 @@ def _moved(
 
 def tapped_at(node: onnx.NodeProto, place: LinearOutput) -> str:
     """What is measured, in words for people."""
+    summed = sum_position(node) is not None
     if activation(node):
-        return "after the activation"
-    return "linear output" if place.dequantised is None else "quantised output"
+        return "after a sum and its activation" if summed else "after the activation"
+    if summed:
+        return "after a sum"
+    words = "linear output" if place.dequantised is None else "quantised output"
+    scale = float(attribute(node, "alpha", 1.0)) if node.op_type in _SCALED else 1.0
+    if scale != 1:
+        words += f", scaled by {scale:g}"
+    return f"{words}, perhaps without its bias" if place.doubtful else words
+
+
+_SCALED = ("FusedMatMul", "TransposeMatMul")  # takes the factor of a Mul before or behind it in
 
 
 Order = tuple[int, ...] | None

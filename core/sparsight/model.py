@@ -16,7 +16,7 @@ from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
-from .constants import DERIVED, FROM_SHAPE, attribute, constant_node, dense
+from .constants import Constants, Stored, attribute, attribute_tensors, dense
 from .errors import ModelError
 from .names import unique
 from .shape_inference import SMALL, Sides, elements, infer_shapes
@@ -24,7 +24,6 @@ from .weights import ELSEWHERE, moved_out
 
 __all__ = ["Model", "Shape", "attribute", "open_model", "subgraphs"]
 
-_MAX_CHAIN = 32  # operators between a constant and its use; a cycle is longer
 _PER_BYTE = 8  # no element type has more numbers in a byte
 
 Shape = tuple[int, ...]
@@ -43,7 +42,6 @@ class Model:
     """Where its external data lies."""
     weights: Mapping[str, NDArray[Any]] = field(default_factory=dict, repr=False)
     """The numbers of its large weights, by name; `proto` is without them too."""
-    _shapes: dict[str, Shape | None] = field(default_factory=dict, repr=False)
 
     @property
     def graph(self) -> onnx.GraphProto:
@@ -100,46 +98,38 @@ class Model:
                 queue += made
         return frozenset(found)
 
+    @cached_property
+    def constants(self) -> Constants:
+        """The values that no input changes."""
+        return Constants(
+            self.producers, self.reached, self._stored, self._array, lambda: self.opset
+        )
+
     def shape_of(self, name: str) -> Shape | None:
         """Shape of a constant, or None where the value is not one; does not read the weights."""
-        if name not in self._shapes:
-            self._shapes[name] = self._shape(name, _MAX_CHAIN)
-        return self._shapes[name]
+        known = self.constants.description(name)
+        return None if known is None else known.shape
 
     def constant(self, name: str) -> NDArray[Any] | None:
-        """A value that no input changes, or None.
+        """A value that no input changes, in a type that numpy computes with, or None.
 
-        Initializers and Constant nodes, also behind DequantizeLinear, Cast, Transpose, Reshape,
-        Identity, Squeeze, Unsqueeze, Flatten, ConstantOfShape and Expand. Raises ModelError where
-        its data cannot be read.
+        What is stored, and what operators make of it, in bounded time and memory. Raises ModelError
+        where it cannot be read or computed.
         """
-        return self._value(name, _MAX_CHAIN)
+        try:
+            array = self.constants.value(name)
+        except ValueError as error:
+            raise ModelError(f"{self.source}: {error}") from None
+        return None if array is None else _plain(array)
 
     def origin(self, name: str) -> str:
         """Name of the stored constant that a constant value is derived from."""
-        for _ in range(_MAX_CHAIN):
-            node = self.producers.get(name)
-            if node is None or node.op_type not in DERIVED or node.op_type in FROM_SHAPE:
-                break
-            name = node.input[0]
-        return name
+        return self.constants.origin(name)
 
     def element_type(self, name: str) -> int | None:
         """ONNX element type of a constant, or None where it is not known."""
-        for _ in range(_MAX_CHAIN):
-            node = self.producers.get(name)
-            if node is None:
-                tensor = self.initializers.get(name)
-                return None if tensor is None else int(tensor.data_type)
-            if node.op_type == "Cast":
-                return int(attribute(node, "to", 0))
-            if node.op_type in ("Constant", "ConstantOfShape"):
-                value = attribute(node, "value", None)
-                return int(value.data_type) if value is not None else int(onnx.TensorProto.FLOAT)
-            if node.op_type not in DERIVED:
-                return None
-            name = node.input[1] if node.op_type == "DequantizeLinear" else node.input[0]
-        return None
+        known = self.constants.description(name)
+        return None if known is None else known.element_type
 
     @cached_property
     def inferred(self) -> Mapping[str, Sides]:
@@ -156,59 +146,31 @@ class Model:
         shape = self.shape_of(name)
         return None if shape is None or math.prod(shape) > SMALL else self.constant(name)
 
-    def _shape(self, name: str, depth: int) -> Shape | None:
-        if name in self.initializers:
-            return tuple(self.initializers[name].dims)
-        if name in self.sparse:
-            return tuple(self.sparse[name].dims)
-        node = self.producers.get(name)
-        if node is None or depth == 0:
-            return None
-        if node.op_type == "Constant":
-            value = attribute(node, "value", attribute(node, "sparse_value", None))
-            if value is not None:
-                return tuple(value.dims)
-        if node.op_type in ("Cast", "Identity", "DequantizeLinear"):
-            return self._shape(node.input[0], depth - 1)
-        value = self._value(name, depth)
-        return None if value is None else value.shape
-
-    def _value(self, name: str, depth: int) -> NDArray[Any] | None:
+    def _stored(self, name: str) -> Stored | None:
+        """What an initializer or a Constant node of this name holds."""
         stored = self.initializers.get(name, self.sparse.get(name))
-        if stored is not None:
-            return self._array(stored)
-        node = self.producers.get(name)
-        if node is None or depth == 0:
-            return None
-        if node.op_type == "Constant":
-            value = attribute(node, "value", attribute(node, "sparse_value", None))
-            return self._array(value) if value is not None else constant_node(node)
-        derive = DERIVED.get(node.op_type)
-        if derive is None or node.domain not in ("", "ai.onnx", "com.microsoft"):
-            return None
-        values = [self._value(part, depth - 1) if part else None for part in node.input]
-        if any(v is None and part for v, part in zip(values, node.input, strict=True)):
-            return None
-        try:
-            return derive(node, *values)
-        except Exception as error:  # whatever the numbers of a damaged file lead to
-            raise ModelError(f"{self.source}: constant {name!r} is damaged: {error}") from None
+        node = self.producers.get(name) if stored is None else None
+        if node is None or node.op_type != "Constant":
+            return stored
+        value = attribute(node, "value", attribute(node, "sparse_value", None))
+        return _numbers(node) if value is None else value
 
-    def _array(self, tensor: onnx.TensorProto | onnx.SparseTensorProto) -> NDArray[Any]:
-        """Numbers of a stored tensor, in a type that numpy computes with."""
-        if isinstance(tensor, onnx.SparseTensorProto):
-            return self._dense(tensor)
-        if self.holds(tensor):
-            return self.weights[tensor.name]
-        if tensor.data_location == onnx.TensorProto.EXTERNAL:
-            self.check_location(tensor)
+    def _array(self, stored: Stored) -> NDArray[Any]:
+        """Numbers of a stored tensor, in its own type."""
+        if isinstance(stored, np.ndarray):
+            return stored
+        if isinstance(stored, onnx.SparseTensorProto):
+            return self._dense(stored)
+        if self.holds(stored):
+            return self.weights[stored.name]
+        if stored.data_location == onnx.TensorProto.EXTERNAL:
+            self.check_location(stored)
         try:
-            array = numpy_helper.to_array(tensor, str(self.folder or ""))
+            return np.asarray(numpy_helper.to_array(stored, str(self.folder or "")))
         except Exception as error:  # of many types, and from C++
             raise ModelError(
-                f"{self.source}: the data of tensor {tensor.name!r} cannot be read: {error}"
+                f"{self.source}: the data of tensor {stored.name!r} cannot be read: {error}"
             ) from None
-        return array.astype(np.float32) if array.dtype.kind == "V" else np.asarray(array)
 
     def _dense(self, tensor: onnx.SparseTensorProto) -> NDArray[Any]:
         values, indices = self._array(tensor.values), self._array(tensor.indices)
@@ -354,9 +316,7 @@ def _stored(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
         for sparse in part.sparse_initializer:
             yield from (sparse.values, sparse.indices)
         for node in part.node:
-            for entry in node.attribute:
-                yield from ([entry.t] if entry.HasField("t") else [])
-                yield from entry.tensors
+            yield from attribute_tensors(node)
 
 
 def _values(graph: onnx.GraphProto) -> Iterator[onnx.ValueInfoProto | onnx.TensorProto]:
@@ -372,6 +332,20 @@ def _is_sound(node: onnx.NodeProto) -> bool:
 
 def _is_named(value: onnx.ValueInfoProto | onnx.TensorProto) -> bool:
     return isinstance(value.name, str)
+
+
+def _numbers(node: onnx.NodeProto) -> NDArray[Any] | None:
+    """The numbers that a Constant node holds in an attribute of its own, without a tensor."""
+    for name in ("value_float", "value_floats", "value_int", "value_ints"):
+        value = attribute(node, name, None)
+        if value is not None:
+            return np.asarray(value, np.int64 if "int" in name else np.float32)
+    return None
+
+
+def _plain(array: NDArray[Any]) -> NDArray[Any]:
+    """float32 for the numbers that numpy has no type for."""
+    return array.astype(np.float32) if array.dtype.kind == "V" else array
 
 
 def _reads(node: onnx.NodeProto) -> list[str]:

@@ -9,7 +9,8 @@ import onnx
 
 __all__ = ["layer_name", "unique"]
 
-_WEIGHT = re.compile(r"^(.+?)[._/](?:weights?|kernel|[wW])(?:[:_]\d+)?(?:_quantized)?$")
+_WEIGHT = re.compile(r"^(.+?)[._/](?:weights?|kernel|[wW])(?:[:_]\d+)?(?:_quantized|_v)?$")
+_NORMALISED = re.compile(r"^(.+?)\.parametrizations\.weight\.original\d$")
 _BIAS = re.compile(r"^(.+?)[._/](?:bias(?:es)?|[bB])(?:[:_]\d+)?$")
 _SCOPE = re.compile(r"'([^']*)'")
 _SCOPES = "pkg.torch.onnx.name_scopes"
@@ -23,7 +24,7 @@ def layer_name(node: onnx.NodeProto, weights: str, bias: str, tensor: str) -> st
     """
     if weights == "weight":  # the network is this one layer
         return "model"
-    for pattern, name in ((_WEIGHT, weights), (_BIAS, bias)):
+    for pattern, name in ((_NORMALISED, weights), (_WEIGHT, weights), (_BIAS, bias)):
         match = pattern.match(name)
         if match:
             return match[1]

@@ -75,6 +75,8 @@ class Tap:
     """Whether no other layer depends on its values."""
     dequantised: tuple[str, str] | None
     """Scale and zero point of a quantised tensor."""
+    added: tuple[str, int] | None
+    """A constant of which the D numbers from this one on are the bias, which the tensor lacks."""
     node: onnx.NodeProto = field(repr=False, compare=False)
     relu_order: tuple[int, ...] | None = field(default=None, kw_only=True)
     """Which axis of the ReLU's input holds each axis of the tensor, where it was transposed."""
@@ -203,11 +205,13 @@ def _plain_name(node: onnx.NodeProto) -> str:
 
 def _candidate(model: Model, node: onnx.NodeProto, operator: Operator) -> Tap | LeftOut:
     weights = input_at(node, operator.weights)
-    shape = model.shape_of(weights) if weights else None
-    found: LinearOutput | str = _COMPUTED
+    stored = model.shape_of(weights) if weights else None
+    shape = None if stored is None else operator.shape(node, stored)
+    obstacle = model.constants.obstacle(weights)
+    found: LinearOutput | str = f"its weights are not known: {obstacle}" if obstacle else _COMPUTED
     if node.output[0] not in model.reached:
         found = _CONSTANT
-    elif shape is not None and (len(shape) not in operator.weight_ranks or 0 in shape):
+    elif shape is not None and (len(shape) not in operator.weight_ranks or min(shape) < 1):
         found = f"weights of shape {list(shape)} are no filter bank"
     elif shape is not None:
         found = linear_output(model, node, operator, shape)
@@ -232,6 +236,7 @@ def _candidate(model: Model, node: onnx.NodeProto, operator: Operator) -> Tap | 
         batch_norm_folded=batch_norm_folded(model, node, found.tensor),
         output_layer=False,
         dequantised=found.dequantised,
+        added=found.added,
         node=node,
     )
 

@@ -42,6 +42,7 @@ ORDER = {
     "weights": {"numpy", "onnx"},
     "shape_inference": {"numpy", "onnx"},
     "model": {"numpy", "onnx", "google"},
+    "packed": {"numpy", "onnx"},
     "operators": {"numpy", "onnx"},
     "einsum": {"numpy", "onnx"},
     "output_layers": {"onnx"},

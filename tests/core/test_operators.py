@@ -12,6 +12,7 @@ from onnx import TensorProto
 from onnx.reference import ReferenceEvaluator
 from tests.core import graphs, reference
 
+from sparsight.errors import ModelError
 from sparsight.instrument import instrument
 from sparsight.model import open_model
 from sparsight.session import TapSession
@@ -200,8 +201,33 @@ CASES = {
         {"w": W2.T.copy()},
         (3, 5, 4),
         axis=-1,
+        tapped_at="linear output, scaled by 0.5",
         domains=(MS,),
         filters=W2.T,
+    ),
+    "transposed conv with pads that are an input": Case(
+        [node("ConvTransposeWithDynamicPads", "x w pads b", "y", domain=MS)],
+        {"w": random((4, 6, 2, 2)), "b": random((6,)), "pads": np.zeros(4, np.int64)},
+        (3, 4, 5, 5),
+        domains=(MS,),
+        filters=random((4, 6, 2, 2)).swapaxes(0, 1),
+    ),
+    "conv that keeps a state": Case(
+        [node("CausalConvWithState", "x w b", "y state", domain=MS)],
+        {"w": random((4, 1, 3)), "b": random((4,))},
+        (3, 4, 9),
+        domains=(MS,),
+        filters=random((4, 1, 3)),
+    ),
+    "a sum fused into a conv": Case(
+        [
+            node("Tanh", "x", "s"),
+            node("FusedConv", "x w b s", "y", domain=MS, activation="Relu", pads=[1, 1, 1, 1]),
+        ],
+        {"w": random((4, 4, 3, 3)), "b": random((4,))},
+        tapped_at="after a sum and its activation",
+        domains=(MS,),
+        relu="y",
     ),
     "QDQ": Case(
         [
@@ -342,6 +368,77 @@ CASES = {
         },
         filters=Q4.astype(np.float32),
     ),
+    "com.microsoft.QLinearConv": Case(
+        [
+            QUANTISE,
+            node("Transpose", "xq", "xt", perm=[0, 2, 3, 1]),
+            node("QLinearConv", "xt xs xz wq ws wz ys yz", "yq", domain=MS, channels_last=1),
+            node("DequantizeLinear", "yq ys yz", "y"),
+        ],
+        {"wq": Q4, "ws": S4, "wz": np.int8(0), **X_SCALE, **Y_SCALE},
+        tensor="yq",
+        axis=3,
+        scale=(0.1, 120),
+        tapped_at="quantised output",
+        domains=(MS,),
+        filters=Q4 * S4,
+    ),
+    "QLinearMatMul, and QLinearAdd": Case(
+        [
+            QUANTISE,
+            node("QLinearMatMul", "xq xs xz wq ws wz ys yz", "aq"),
+            node("QLinearAdd", "bq bs bz aq ys yz zs zz", "yq", domain=MS),
+            node("DequantizeLinear", "yq zs zz", "y"),
+        ],
+        {
+            "wq": Q2,
+            "ws": S2,
+            "wz": np.int8(0),
+            **X_SCALE,
+            **Y_SCALE,
+            "bq": np.arange(6, dtype=U8) * 40,
+            "bs": np.float32(0.02),
+            "bz": U8(128),
+            "zs": np.float32(0.15),
+            "zz": U8(110),
+        },
+        (3, 5, 4),
+        tensor="yq",
+        axis=-1,
+        scale=(0.15, 110),
+        tapped_at="quantised output",
+        domains=(MS,),
+        filters=(Q2 * S2).T,
+    ),
+    "QLinearMatMul, and a bias of floats": Case(
+        [
+            QUANTISE,
+            node("QLinearMatMul", "xq xs xz wq ws wz ys yz", "aq"),
+            node("DequantizeLinear", "aq ys yz", "a"),
+            node("Add", "a b", "y"),
+        ],
+        {"wq": Q2, "ws": S2, "wz": np.int8(0), "b": random((6,)), **X_SCALE, **Y_SCALE},
+        (3, 5, 4),
+        axis=-1,
+        filters=(Q2 * S2).T,
+    ),
+    "ConvInteger, and a bias of integers": Case(
+        [
+            node("DynamicQuantizeLinear", "x", "xq xs xz"),
+            node("ConvInteger", "xq wq xz wz", "i"),
+            node("Add", "i b", "j"),
+            node("Cast", "j", "f", to=TensorProto.FLOAT),
+            node("Mul", "xs ws", "s"),
+            node("Mul", "f s", "y"),
+        ],
+        {
+            "wq": (Q4.astype(int) + 128).astype(U8),
+            "ws": S4,
+            "wz": U8(128),
+            "b": (np.arange(6, dtype=np.int32) * 3000).reshape(1, 6, 1, 1),
+        },
+        filters=Q4.astype(np.float32),
+    ),
     "MatMulIntegerToFloat": Case(
         [
             node("DynamicQuantizeLinear", "x", "xq xs xz"),
@@ -360,6 +457,275 @@ CASES = {
         domains=(MS,),
     ),
 }
+
+
+BITS = np.random.default_rng(4).integers(0, 256, (6, 4, 8), dtype=U8)  # [D, blocks, bytes]
+SCALES = np.abs(random((6, 4), seed=5)) + np.float32(0.1)
+NUMBERS = random((6, 4), seed=6) * 3
+ORDER = np.random.default_rng(7).permutation(np.arange(64) // 16).astype(np.int32)
+PACKED = {
+    f"{bits} bits, {name}": (bits, inputs)
+    for bits in (2, 4, 8)
+    for name, inputs in {
+        "no zero points": {},
+        "packed zero points": {"z": BITS[:, :, 0][:, : max(1, 4 * bits // 8)].copy()},
+        "zero points that are numbers": {"z": NUMBERS},
+        "blocks in another order": {"g": ORDER},
+        "blocks in another order, and zero points": {"z": NUMBERS, "g": ORDER},
+        "a bias": {"b": random((6,), seed=8)},
+    }.items()
+    # what ONNX Runtime's CPU provider runs, and by the operator's definition
+    if not ("g" in inputs and bits != 4) and not (bits == 8 and name.endswith("numbers"))
+}
+
+
+@pytest.mark.parametrize("name", PACKED)
+def test_packed_weights(name):
+    """A product with the unit matrix shows what the weights are."""
+    bits, inputs = PACKED[name]
+    columns = 60  # the last block is not full
+    block = 16
+    stored = {"w": np.resize(BITS, (6, 4, block * bits // 8)), "s": SCALES, **inputs}
+    if "g" in stored:
+        stored["g"] = ORDER[:columns]
+    names = ["x", "w", "s", *(part if part in inputs else "" for part in "zgb")]
+    while not names[-1]:
+        names.pop()
+    made = onnx.helper.make_node(
+        "MatMulNBits", names, ["y"], domain=MS, N=6, K=columns, bits=bits, block_size=block
+    )
+    content = graphs.model([made], {"x": ["n", columns]}, ["y"], stored, domains=(MS,))
+    _agrees_with_the_unit_matrix(content, columns, inputs.get("b", 0))
+
+
+@pytest.mark.parametrize("quant_type", [0, 1])
+@pytest.mark.parametrize("columns", [64, 24])
+def test_weights_of_four_bit_floats(quant_type, columns):
+    attributes = {"N": 6, "K": columns, "block_size": 16, "quant_type": quant_type}
+    stored = {"w": np.resize(BITS, 3 * columns), "s": np.resize(SCALES, -(-6 * columns // 16))}
+    made = node("MatMulBnb4", "x w s", "y", domain=MS, **attributes)
+    content = graphs.model([made], {"x": ["n", columns]}, ["y"], stored, domains=(MS,))
+    _agrees_with_the_unit_matrix(content, columns, 0)
+
+
+def _agrees_with_the_unit_matrix(content, columns, bias):
+    model = open_model(content)
+    (tap,) = find_taps(model).taps
+    assert (tap.tapped_at, tap.channels, tap.weight_shape) == ("linear output", 6, (6, columns))
+    (wanted,) = reference.tensors_of(content, {"x": np.eye(columns, dtype=np.float32)}, "y")
+    np.testing.assert_allclose(filters(model, tap), (wanted - bias).T, atol=1e-4)
+    values = random((3, columns))
+    (tensor,) = reference.tensors_of(content, {"x": values}, "y")
+    batch = measured(model, tap, values, 3)
+    entropy = reference.over_rfavs(reference.entropy, tensor, -1)
+    np.testing.assert_allclose(batch.entropy.ravel(), entropy, atol=1e-4)
+
+
+def test_packed_weights_that_do_not_fit_are_an_error():
+    stored = {"w": BITS, "s": SCALES}
+    for attributes in ({"K": 60, "bits": 9}, {"K": 600}, {"K": 60, "block_size": 7}):
+        made = node("MatMulNBits", "x w s", "y", domain=MS, N=6, **{"block_size": 16, **attributes})
+        model = open_model(graphs.model([made], {"x": ["n", 60]}, ["y"], stored, domains=(MS,)))
+        (tap,) = find_taps(model).taps
+        with pytest.raises(ModelError, match="weights of layer 'y' cannot be read"):
+            filters(model, tap)
+
+
+def test_weights_that_were_packed_once_more_have_no_correlations():
+    made = node("MatMulNBits", "x w s", "y", domain=MS, N=6, K=64, weight_prepacked=1)
+    content = graphs.model([made], {"x": ["n", 64]}, ["y"], {"w": BITS, "s": SCALES}, domains=(MS,))
+    model = open_model(content)
+    (tap,) = find_taps(model).taps
+    assert filters(model, tap) is None
+
+
+# -- biases that ONNX Runtime took into the operator behind a layer
+
+
+@dataclass(frozen=True)
+class Successor:
+    """An operator that adds the bias "b" of the layer "w" (and others)."""
+
+    nodes: list
+    stored: dict = field(default_factory=dict)
+    bias: np.ndarray = field(default_factory=lambda: BIAS)
+    runs: bool = True
+    """Whether ONNX Runtime's CPU provider has it."""
+
+
+BIAS = random((6,), seed=9) * 2
+NORM = {"gamma": np.ones(6, np.float32), "beta": np.zeros(6, np.float32)}
+JOINED = {"joined": np.concatenate([BIAS, 2 * BIAS, random((8,), seed=1)])}
+JOINED |= {"wk": random((4, 6), seed=11), "wv": random((4, 8), seed=12)}
+ATTENTION = [
+    node("MatMul", "x wk", "k"),
+    node("MatMul", "x wv", "v"),
+    node("MultiHeadAttention", "a k v joined", "y", domain=MS, num_heads=2),
+]
+SUCCESSORS = {
+    "BiasGelu": Successor([node("BiasGelu", "a b", "y", domain=MS)]),
+    "FastGelu": Successor([node("FastGelu", "a b", "y", domain=MS)]),
+    "FastGelu behind Reshape": Successor(
+        [node("Reshape", "a flat", "r"), node("FastGelu", "r b", "y", domain=MS)],
+        {"flat": np.array([-1, 6])},
+    ),
+    "BiasGelu whose bias is made of constants": Successor(
+        [node("Mul", "half two", "b2"), node("BiasGelu", "a b2", "y", domain=MS)],
+        {"half": BIAS / 2, "two": np.float32(2)},
+    ),
+    "SkipLayerNormalization": Successor(
+        [
+            node("MatMul", "x w2", "d"),
+            node("Relu", "d", "e"),
+            node("SkipLayerNormalization", "a e gamma beta b", "y", domain=MS),
+        ],
+        {**NORM, "w2": W2 * 2},
+    ),
+    "SkipLayerNormalization, as what is skipped": Successor(
+        [
+            node("Tanh", "a", "e"),
+            node("SkipLayerNormalization", "e a gamma beta b", "y", domain=MS),
+        ],
+        NORM,
+    ),
+    "SkipSimplifiedLayerNormalization": Successor(
+        [
+            node("Tanh", "a", "e"),
+            node("SkipSimplifiedLayerNormalization", "a e gamma b", "y", domain=MS),
+        ],
+        {"gamma": NORM["gamma"]},
+    ),
+    "MultiHeadAttention": Successor(ATTENTION, JOINED),
+    "BiasSplitGelu": Successor([node("BiasSplitGelu", "a b", "y", domain=MS)], runs=False),
+    "BiasAdd": Successor(
+        [node("Tanh", "a", "e"), node("BiasAdd", "a b e", "y", domain=MS)], runs=False
+    ),
+    "BiasDropout": Successor([node("BiasDropout", "a b", "y", domain=MS)], runs=False),
+    "BiasSoftmax": Successor(
+        [node("BiasSoftmax", "a b", "y", domain=MS, axis=-1, is_inner_broadcast=0)], runs=False
+    ),
+    "PackedMultiHeadAttention": Successor(
+        [
+            *ATTENTION[:2],
+            node("PackedMultiHeadAttention", "a k v joined", "y", domain=MS, num_heads=2),
+        ],
+        JOINED,
+        runs=False,
+    ),
+    "SkipGroupNorm": Successor(
+        [node("Tanh", "a", "e"), node("SkipGroupNorm", "e gamma beta a b", "y", domain=MS)],
+        NORM,
+        runs=False,
+    ),
+}
+
+
+def successor(case: Successor):
+    """The model, and what its layer would put out with the bias in it."""
+    nodes = [node("MatMul", "x w", "a"), *case.nodes]
+    used = {part for made in nodes for part in made.input}
+    stored = {"w": W2, "b": BIAS, **case.stored}
+    content = graphs.model(
+        nodes,
+        {"x": ["n", 5, 4]},
+        ["y"],
+        {name: array for name, array in stored.items() if name in used},
+        domains=(MS,),
+    )
+    return open_model(content), content
+
+
+@pytest.mark.parametrize("name", SUCCESSORS)
+def test_a_bias_that_the_next_operator_adds(name):
+    case = SUCCESSORS[name]
+    model, _ = successor(case)
+    tap = next(tap for tap in find_taps(model).taps if tap.node.input[1] == "w")
+    assert tap.tapped_at == "linear output"
+    values = random((3, 5, 4))
+    wanted = values @ W2 + case.bias
+    made = instrument(model, [tap])
+    if case.runs:
+        batch = measured(model, tap, values, 3)
+        found = (batch.entropy, batch.scale_free_entropy, batch.rms)
+    else:  # the chain alone, of a graph without the operator
+        proto = graphs.whole(made.content, model.weights)
+        kept = [part for part in proto.graph.node if part.domain != MS]
+        del proto.graph.node[:]
+        proto.graph.node.extend(kept)
+        names = made.outputs[tap.name]
+        parts = [names[part] for part in ("plogp", "scaled_plogp", "rms")]
+        del proto.graph.output[:]
+        proto.graph.output.extend(onnx.ValueInfoProto(name=part) for part in parts)
+        entropy, scaled, rms = reference.tensors_of(
+            proto.SerializeToString(), {"x": values}, *parts
+        )
+        found = (-entropy, -scaled / np.log(6), rms)
+    functions = (reference.entropy, reference.scale_free, reference.rms)
+    for array, function in zip(found, functions, strict=True):
+        rows = reference.over_rfavs(function, wanted, -1)
+        np.testing.assert_allclose(array.ravel(), rows.ravel(), atol=1e-5)
+
+
+def test_biases_of_key_and_value():
+    model, _ = successor(SUCCESSORS["MultiHeadAttention"])
+    values = random((3, 5, 4))
+    query, key, value = find_taps(model).taps
+    assert (query.added, key.added, value.added) == (("joined", 0), ("joined", 6), ("joined", 12))
+    batch = measured(model, value, values, 3)
+    wanted = values @ JOINED["wv"] + JOINED["joined"][12:]
+    rows = reference.over_rfavs(reference.entropy, wanted, -1)
+    np.testing.assert_allclose(batch.entropy, rows, atol=1e-5)
+
+
+def test_whose_bias_it_is_cannot_always_be_told():
+    layers = [node("MatMul", "x w", "a"), node("MatMul", "x v", "c")]
+    cases = {
+        "two layers": [*layers, node("SkipLayerNormalization", "a c gamma beta b", "y", domain=MS)],
+        "two layers, one moved": [
+            *layers,
+            node("Identity", "c", "e"),
+            node("SkipLayerNormalization", "a e gamma beta b", "y", domain=MS),
+        ],
+        "packed": [
+            layers[0],
+            node("Reshape", "a heads", "r"),
+            node("MultiHeadAttention", "r - - b", "y", domain=MS, num_heads=1),
+        ],
+    }
+    stored = {"w": W2, "v": W2 * 2, "b": BIAS, **NORM, "heads": np.array([0, 0, 1, 3, 2])}
+    for name, nodes in cases.items():
+        used = {part for made in nodes for part in made.input}
+        weights = {part: array for part, array in stored.items() if part in used}
+        content = graphs.model(nodes, {"x": ["n", 5, 4]}, ["y"], weights, domains=(MS,))
+        taps = find_taps(open_model(content)).taps
+        assert {tap.tapped_at for tap in taps} == {"linear output, perhaps without its bias"}, name
+
+
+def test_what_is_no_bias_of_the_layer_is_not_added():
+    others = {
+        "an input": ([node("BiasGelu", "a bias", "y", domain=MS)], {}),
+        "of other channels": ([node("BiasGelu", "a one", "y", domain=MS)], {"one": BIAS[:1]}),
+        "what a bias is added to": (
+            [node("Tanh", "a", "e"), node("BiasAdd", "e b a", "y", domain=MS)],
+            {"b": BIAS},
+        ),
+    }
+    for name, (nodes, weights) in others.items():
+        content = graphs.model(
+            [node("MatMul", "x w", "a"), *nodes],
+            {"x": ["n", 5, 4], "bias": [6]},
+            ["y"],
+            {"w": W2, **weights},
+            domains=(MS,),
+        )
+        (tap,) = find_taps(open_model(content)).taps
+        assert (tap.added, tap.tapped_at) == (None, "linear output"), name
+    gemm = [node("Gemm", "x w c", "a"), node("FastGelu", "a b", "y", domain=MS)]
+    content = graphs.model(
+        gemm, {"x": ["n", 4]}, ["y"], {"w": W2, "c": BIAS, "b": BIAS}, domains=(MS,)
+    )
+    (tap,) = find_taps(open_model(content)).taps
+    assert tap.added is None  # it has its own
 
 
 def content_of(case: Case) -> bytes:
@@ -510,8 +876,6 @@ def test_types_by_onnxs_own_evaluator(element_type):
     ("element_type", "operator"), [(TensorProto.DOUBLE, "Conv"), (TensorProto.BFLOAT16, "MatMul")]
 )
 def test_types_that_the_cpu_does_not_run_get_a_sentence(element_type, operator):
-    from sparsight.errors import ModelError
-
     content, _, _ = typed(element_type, operator)
     model = open_model(content)
     taps = find_taps(model).taps
