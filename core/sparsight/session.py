@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from .constants import attribute
 from .errors import ModelError, UsageError
-from .instrument import Instrumented
+from .instrument import Instrumented, instrument
 from .layout import Layout, default_layout, exchanged, found_layout, is_clear
 from .measurement import BatchStatistics
 from .model import Model
@@ -59,16 +60,11 @@ class TapSession:
         bound: bool | None = None,
     ) -> None:
         self._taps = tuple(taps)
-        self._outputs = instrumented.outputs
-        self._map_shapes = instrumented.map_shapes
-        self._names = [name for part in self._outputs.values() for name in part.values()]
         self._source = source
         self._layouts: dict[str, Layout | None] = {}
-        self._shapes = frozenset(p["shape"] for p in self._outputs.values() if "shape" in p)
-        program = Program(instrumented.content, instrumented.model.weights, folder, source)
-        self.runtime = Session(
-            program, device, threads=threads, memory_limit=memory_limit, bound=bound
-        )
+        self._opened = partial(Session, threads=threads, memory_limit=memory_limit, bound=bound)
+        self._folder = folder
+        self._open(instrumented, device)
         self.device = self.runtime.device
         self._divisible = not self.device.accelerator and _is_divisible(instrumented.model)
         self._part: int | None = None
@@ -89,11 +85,37 @@ class TapSession:
         """
         names = [*self._names, *outputs]
         values = self._in_parts(names, feeds, count)
+        if self._may_hold_nan(values):
+            self._count_nan()
+            names = [*self._names, *outputs]
+            values = self._in_parts(names, feeds, count)
         if not self._layouts:
             self._settle(feeds, count, values)
         kept = count if kept is None else kept
         layers = {tap.name: self._statistics(tap, values, count, kept) for tap in self._taps}
         return Batch(layers, {name: values[name][:kept] for name in outputs})
+
+    def _open(self, instrumented: Instrumented, device: str) -> None:
+        self._instrumented = instrumented
+        self._outputs = instrumented.outputs
+        self._map_shapes = instrumented.map_shapes
+        self._names = [name for part in self._outputs.values() for name in part.values()]
+        self._shapes = frozenset(p["shape"] for p in self._outputs.values() if "shape" in p)
+        self._sums = [part["relu_sums"] for part in self._outputs.values() if "relu_sums" in part]
+        content, weights = instrumented.content, instrumented.model.weights
+        program = Program(content, weights, self._folder, self._source)
+        self.runtime = self._opened(program, device)
+
+    def _may_hold_nan(self, values: Arrays) -> bool:
+        """Whether ReLU inputs may hold a NaN that nobody counts: their sums are NaN then, or where
+        they hold infinities of both signs."""
+        return any(bool(np.isnan(values[name]).any()) for name in self._sums)
+
+    def _count_nan(self) -> None:
+        """Open the model anew, with chains that tell how many ReLU inputs are NaN."""
+        made, device = self._instrumented, self.device.name
+        self.runtime.close()
+        self._open(instrument(made.model, self._taps, made.statistics, with_nan=True), device)
 
     @property
     def part(self) -> int | None:
@@ -188,15 +210,21 @@ class TapSession:
             rms=maps("rms"),
         )
         # A ReLU behind a sum with more positions than the layer has says nothing about the layer.
-        each, counts = part.get("relu_at_most_zero"), part.get("relu_zeros")
+        each = part.get("relu_at_most_zero")
         if each is not None and each.size == np.prod(shape) * tap.channels:
-            return replace(statistics, relu_at_most_zero=layout.maps(each, shape, count)[:kept])
-        if counts is not None:
-            zeros = _zeros(counts, count, kept)
-            if zeros.max() <= entropy.size:
-                alive = entropy.size - zeros  # at how many positions it is not <= 0
-                return replace(statistics, relu_maximum=alive, relu_zeros=int(zeros.sum()))
-        return statistics
+            return replace(
+                statistics,
+                relu_at_most_zero=layout.maps(each, shape, count)[:kept],
+                relu_above_zero=layout.maps(part["relu_above_zero"], shape, count)[:kept],
+            )
+        if "relu_zeros" not in part:
+            return statistics
+        zeros, above = (
+            _counted(part[key], count, kept) if key in part else None
+            for key in ("relu_zeros", "relu_above")
+        )
+        assert zeros is not None
+        return _with_relu(statistics, zeros, above, entropy.size)
 
     def _locate(self, feeds: Arrays, count: int, values: Arrays) -> None:
         """Settle, on the first batch, which positions are which probe's."""
@@ -231,8 +259,27 @@ class TapSession:
         return (part["plogp"].shape[0], *known)
 
 
-def _zeros(counts: NDArray[Any], count: int, kept: int) -> NDArray[np.float64]:
-    """At how many positions of the first `kept` of `count` probes each ReLU input is <= 0, [D].
+def _with_relu(
+    statistics: BatchStatistics,
+    zeros: NDArray[np.float64],
+    above: NDArray[np.float64] | None,
+    positions: int,
+) -> BatchStatistics:
+    """With at how many positions ReLU inputs are <= 0, and > 0, [D]; None where none is NaN."""
+    numbers = np.full_like(zeros, positions) if above is None else zeros + above
+    if max(zeros.max(), numbers.max()) > positions:
+        return statistics
+    maximum = np.where(numbers > 0, numbers - zeros, np.nan)
+    return replace(
+        statistics,
+        relu_maximum=maximum,
+        relu_zeros=int(zeros.sum()),
+        relu_numbers=int(numbers.sum()),
+    )
+
+
+def _counted(counts: NDArray[Any], count: int, kept: int) -> NDArray[np.float64]:
+    """A count a channel over all positions of the first `kept` of `count` probes, [D].
 
     What fills up a batch comes last: that is done only where the first axis counts the probes.
     """

@@ -223,7 +223,10 @@ def _state(path: Path) -> tuple[int, int] | None:
 
 def _print_summary(step: int, results: dict[int, Measurements]) -> None:
     columns = ["layer", "operator", "map", "D", "H / ln D", "scale-free", "RMS", "dead"]
-    names = ("scale_free_entropy", "rms", "dead_fraction")
+    names = ["scale_free_entropy", "rms", "dead_fraction"]
+    if any(m.statistics["nan_share"] > 0 for m in results[step]):
+        columns.append("NaN share")
+        names.append("nan_share")
     rows = [
         [
             m.layer.name,
@@ -235,4 +238,4 @@ def _print_summary(step: int, results: dict[int, Measurements]) -> None:
         ]
         for m in results[step]
     ]
-    print_table(f"step {step}", columns, rows, right=6)
+    print_table(f"step {step}", columns, rows, right=len(columns) - 2)
