@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from .instrument import Instrumented, instrument
 from .layout import Layout, default_layout, exchanged, found_layout, is_clear
 from .measurement import BatchStatistics
 from .model import Model
+from .probes import SampleAxes, rows_of
 from .runtime import Program, Session
 from .shape_inference import sides
 from .taps import Tap
@@ -43,8 +45,9 @@ class Batch:
 class TapSession:
     """An instrumented model on a device, ready to be fed.
 
-    `folder` is where the model's external data lies, `source` what to call it in messages; the
-    other options, and the errors, are those of `runtime.Session`, which is `runtime` here.
+    `folder` is where the model's external data lies, `source` what to call it in messages, `axes`
+    count the samples of inputs that are not [N, ...]; the other options, and the errors, are those
+    of `runtime.Session`, which is `runtime` here.
     """
 
     def __init__(
@@ -55,18 +58,20 @@ class TapSession:
         *,
         folder: Path | None = None,
         source: str = "the model",
+        axes: SampleAxes = MappingProxyType({}),
         threads: int | None = None,
         memory_limit: int | None = None,
         bound: bool | None = None,
     ) -> None:
         self._taps = tuple(taps)
         self._source = source
+        self._axes = axes
         self._layouts: dict[str, Layout | None] = {}
         self._opened = partial(Session, threads=threads, memory_limit=memory_limit, bound=bound)
         self._folder = folder
         self._open(instrumented, device)
         self.device = self.runtime.device
-        self._divisible = not self.device.accelerator and _is_divisible(instrumented.model)
+        self._divisible = not self.device.accelerator and _is_divisible(instrumented.model, axes)
         self._part: int | None = None
 
     def run(
@@ -134,7 +139,8 @@ class TapSession:
         first = _FIRST_PART * len(parts)
         while first < count:
             number = min(self._part or count, count - first)
-            part = feeds if number == count else _rows(feeds, slice(first, first + number))
+            rows = slice(first, first + number)
+            part = feeds if number == count else rows_of(feeds, self._axes, rows)
             parts.append(self._run(names, part, number))
             first += number
         if len(parts) == 1:
@@ -144,9 +150,11 @@ class TapSession:
     def _first_part(self, names: Sequence[str], feeds: Arrays, count: int) -> list[Arrays]:
         """The first of the parts, which tells how large the others may be; none where a batch has
         to stay whole."""
-        part = _rows(feeds, slice(_FIRST_PART))
+        part = rows_of(feeds, self._axes, slice(_FIRST_PART))
         # Two probes that are alike do not show where the probes are; more of them may.
-        if not self._divisible or count <= _FIRST_PART or exchanged(part, _FIRST_PART) is None:
+        if not self._divisible or count <= _FIRST_PART:
+            return []
+        if exchanged(part, _FIRST_PART, self._axes) is None:
             return []
         try:
             values = self._run(names, part, _FIRST_PART)
@@ -235,7 +243,7 @@ class TapSession:
             self._layouts[tap.name] = default_layout(shape, count)
             if count > 1 and not is_clear(shape, count, convolution=tap.channel_axis == 1):
                 doubtful[tap.name] = shape
-        others = exchanged(feeds, count) if doubtful else None
+        others = exchanged(feeds, count, self._axes) if doubtful else None
         if others is None:
             return
         names = [self._outputs[layer]["plogp"] for layer in doubtful]
@@ -287,15 +295,16 @@ def _counted(counts: NDArray[Any], count: int, kept: int) -> NDArray[np.float64]
     return np.asarray(groups[:kept].sum((0, 1), dtype=np.float64))  # float32 counts to 2^24 only
 
 
-def _is_divisible(model: Model) -> bool:
+def _is_divisible(model: Model, axes: SampleAxes) -> bool:
     """Whether a batch in parts gives the same results: not where the model takes one number of
     samples only, nor where it quantises or normalises by the numbers of a whole batch."""
-    fixed = any(isinstance(side, int) for value in model.inputs for side in sides(value)[:1])
+    counted = {value.name: axes.get(value.name, 0) for value in model.inputs}
+    fixed = any(
+        axis == counted[value.name] and isinstance(side, int)
+        for value in model.inputs
+        for axis, side in enumerate(sides(value))
+    )
     return not fixed and not any(
         "Dynamic" in node.op_type or attribute(node, "training_mode", 0)
         for node in model.graph.node
     )
-
-
-def _rows(feeds: Arrays, rows: slice) -> Arrays:
-    return {name: a[rows] if a.ndim else a for name, a in feeds.items()}
