@@ -114,7 +114,7 @@ class _Probing:
     _accumulators: dict[str, LayerAccumulator] = field(default_factory=dict)
     _modules: dict[str, nn.Module] = field(default_factory=dict)
     _outputs: dict[str, BatchStatistics] = field(default_factory=dict)
-    _relu: dict[str, tuple[NDArray[np.floating], int]] = field(default_factory=dict)
+    _relu: dict[str, tuple[NDArray[np.floating], int, int]] = field(default_factory=dict)
     _first: int = 0
 
     def __post_init__(self) -> None:
@@ -153,13 +153,14 @@ class _Probing:
 
     def finish(self) -> None:
         for name, statistics in self._outputs.items():
-            maximum, zeros = self._relu.get(name, (None, None))
+            maximum, zeros, numbers = self._relu.get(name, (None, None, None))
             complete = BatchStatistics(
                 statistics.entropy,
                 statistics.scale_free_entropy,
                 statistics.rms,
                 relu_maximum=maximum,
                 relu_zeros=zeros,
+                relu_numbers=numbers,
             )
             self._accumulators[name].update(complete, self._first)
 
@@ -192,9 +193,14 @@ class _Probing:
     def _arrived(self, label: str, values: Tensor) -> None:
         axis = self._accumulators[label].layer.channel_axis
         others = [other for other in range(values.ndim) if other != axis % values.ndim]
-        maximum = values.amax(others)  # NaN if one is: it is not <= 0, the channel is not dead
+        maximum, numbers = values.amax(others), values.numel()
+        if maximum.isnan().any():  # they tell nothing: the others decide
+            nan = values.isnan()
+            numbers -= int(nan.sum())
+            maximum = values.masked_fill(nan, -torch.inf).amax(others)
+            maximum = maximum.masked_fill(nan.all(dim=others), torch.nan)
         zeros = sum(int((part <= 0).sum()) for part in values.split(_PART))
-        self._relu[label] = (maximum.float().cpu().numpy(), zeros)
+        self._relu[label] = (maximum.float().cpu().numpy(), zeros, numbers)
 
 
 def _info(name: str, module: nn.Module, output: Tensor) -> LayerInfo:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -21,8 +22,16 @@ from .footprint import activation_bytes, batch_that_fits, usual_batch, weight_by
 from .instrument import Instrumented, instrument
 from .measurement import BatchStatistics, LayerAccumulator
 from .model import Model, open_model
-from .probes import InputSpec, ProbeSet, load_probes, match_probes, shown_positions
+from .probes import (
+    InputSpec,
+    ProbeSet,
+    SampleAxes,
+    load_probes,
+    match_probes,
+    shown_positions,
+)
 from .results import Measurements
+from .sample_axes import with_axes
 from .schema import COLUMNS, LayerInfo
 from .session import Batch, TapSession
 from .shape_inference import sides
@@ -59,6 +68,9 @@ class Settings:
     """An input, [N, L], that is 0 at padded positions: they are left out of maps of shape [L]."""
     memory_limit: int | None = None
     """Bytes that weights and activations may take on the device."""
+    input_axes: SampleAxes = field(default_factory=dict)
+    """By input, the axis that counts the samples, None if it is the same for all of them; of inputs
+    that are not named, as the model's names of dimensions tell, else the first."""
 
     def __post_init__(self) -> None:
         if self.batch_size is not None and self.batch_size < 1:
@@ -98,6 +110,7 @@ def analyze(
     centre: Centre = "own",
     mask: str | None = None,
     memory_limit: int | None = None,
+    input_axes: SampleAxes | None = None,
     progress: Progress | None = None,
 ) -> Measurements:
     """Measure the layers of an exported ONNX model on a probe set, in graph order.
@@ -107,12 +120,24 @@ def analyze(
     `statistics` is "entropy", "all", or names of `schema.COLUMNS`. `shown` is how many probes,
     spread over the set, or which, have their entropy maps kept. `mask` names an input, [N, L],
     that is 0 at padded positions, which are left out. `memory_limit`, in bytes, bounds the batch
-    that is chosen where none is given, and a CUDA device's arena. `progress` is called with the
-    number of samples after each batch. What was chosen, as the device by "auto", and what is left
-    out are logged by the logger "sparsight" as INFO. Raises a SparsightError, with a sentence, for
-    a model, probes or options that do not fit.
+    that is chosen where none is given, and a CUDA device's arena. `input_axes` says for inputs that
+    are not [N, ...] which axis counts the samples, as 1 for a state [layers, N, hidden], or None
+    where an input is the same for all of them; names of the model's dimensions, such as "batch",
+    say it too. `progress` is called with the number of samples after each batch. What was chosen,
+    as the device by "auto", and what is left out are logged by the logger "sparsight" as INFO.
+    Raises a SparsightError, with a sentence, for a model, probes or options that do not fit.
     """
-    settings = Settings(layers, statistics, batch_size, device, shown, centre, mask, memory_limit)
+    settings = Settings(
+        layers=layers,
+        statistics=statistics,
+        batch_size=batch_size,
+        device=device,
+        shown=shown,
+        centre=centre,
+        mask=mask,
+        memory_limit=memory_limit,
+        input_axes=input_axes or {},
+    )
     return measure(model, probes, settings, progress)
 
 
@@ -130,7 +155,7 @@ def measure(
     wanted = settings.computed
     found = measurable(model, settings.layers)
     taps = found.taps
-    samples = match_model(model, probes)
+    samples = match_model(model, probes, settings.input_axes)
     _check_mask(settings.mask, samples)
     keep = shown_positions(settings.shown, len(samples))
     # What the graph counts of ReLU inputs would have the padding in it.
@@ -141,6 +166,7 @@ def measure(
         settings.device,
         folder=model.folder,
         source=model.source,
+        axes=samples.axes,
         memory_limit=settings.memory_limit,
     )
     if settings.layers is None:
@@ -195,8 +221,7 @@ def _batch_size(
     free_choice = given is None or (limit is not None and not device.limits_memory)
     if samples.batch is not None or not free_choice:
         return samples.batch or given or 1
-    shapes = {name: (1, *a.shape[1:]) if a.ndim else () for name, a in samples.arrays.items()}
-    sample = activation_bytes(model, taps, shapes)
+    sample = activation_bytes(model, taps, samples.shapes_of_one)
     fitting = batch_that_fits(device, sample, weight_bytes(model), limit)
     if sample is None and limit is not None:
         fitting = fitting if given is None else given
@@ -249,15 +274,15 @@ def _unpadded(
     """Without the positions that the mask leaves out, in layers whose maps have its shape."""
     if mask is None:
         return statistics
-    rows = samples.arrays[mask][first : first + len(statistics.entropy)]
+    rows = samples.by_sample[mask][first : first + len(statistics.entropy)]
     if rows.shape != statistics.entropy.shape:
         return statistics
     return replace(statistics, counted=rows != 0)
 
 
 def _check_mask(mask: str | None, samples: ProbeSet) -> None:
-    if mask is not None and (mask not in samples.arrays or samples.arrays[mask].ndim < 2):
-        names = [name for name, array in samples.arrays.items() if array.ndim > 1]
+    names = [name for name, array in samples.by_sample.items() if array.ndim > 1]
+    if mask is not None and mask not in names:
         raise UsageError(f"the mask {mask!r} is no input with positions; {nearest(mask, names)}")
 
 
@@ -283,12 +308,14 @@ def measurable(model: Model, layers: Sequence[str] | None = None) -> Taps:
     return select_taps(found, layers)
 
 
-def match_model(model: Model, probes: Probes | ProbeSet) -> ProbeSet:
+def match_model(
+    model: Model, probes: Probes | ProbeSet, input_axes: SampleAxes = MappingProxyType({})
+) -> ProbeSet:
     """Probes matched to a model's inputs. Raises ProbeError where they do not fit."""
     if isinstance(probes, ProbeSet):
         probes = probes.arrays
     arrays = load_probes(probes) if isinstance(probes, str | Path) else probes
-    wanted = input_specs(model)
+    wanted = input_specs(model, input_axes)
     try:
         return match_probes(arrays, wanted)
     except ProbeError:
@@ -298,9 +325,10 @@ def match_model(model: Model, probes: Probes | ProbeSet) -> ProbeSet:
         raise
 
 
-def input_specs(model: Model) -> list[InputSpec]:
-    """What the inputs of a model want. Raises ModelError for one that is no tensor."""
-    return [_input_spec(model, value) for value in model.inputs]
+def input_specs(model: Model, input_axes: SampleAxes = MappingProxyType({})) -> list[InputSpec]:
+    """What the inputs of a model want. Raises ModelError for one that is no tensor, UsageError for
+    an axis that is not there."""
+    return with_axes([_input_spec(model, value) for value in model.inputs], input_axes)
 
 
 def layer_info(tap: Tap) -> LayerInfo:

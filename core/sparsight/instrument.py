@@ -38,9 +38,12 @@ class Instrumented:
     outputs: Mapping[str, Mapping[str, str]]
     """By layer name, then by what it is: "plogp", the sum of p ln p, which is -H, [N, *map, 1];
     "scaled_plogp", the same of a / rms(a), and "rms", [N, positions, 1]; "relu_zeros", at how many
-    positions the ReLU input is <= 0, [N, 1, D]; or "relu_at_most_zero", whether it is, [N,
-    positions, D]; and "shape" of the tapped tensor, where "plogp" is flattened, [N, positions, 1],
-    and the map's shape is not known beforehand."""
+    positions the ReLU input is <= 0, [N, 1, D], with "relu_sums", sums of ReLU inputs that are NaN
+    if one of them is, or else with "relu_above", at how many it is > 0; or "relu_at_most_zero" and
+    "relu_above_zero", whether it is, [N, positions, D]; and "shape" of the tapped tensor, where
+    "plogp" is flattened, [N, positions, 1], and the map's shape is not known beforehand."""
+    statistics: frozenset[str] = frozenset()
+    """What is computed beside H."""
 
     @property
     def content(self) -> bytes:
@@ -53,13 +56,14 @@ def instrument(
     taps: Sequence[Tap],
     statistics: Collection[str] | None = None,
     by_position: bool = False,
+    with_nan: bool = False,
 ) -> Instrumented:
     """Append to a copy of the model's bytes what computes the statistics of these taps.
 
     `statistics` is a subset of "scale_free_entropy", "rms", "dead_fraction" and "zero_fraction"
     (all of them unless given); H is always computed. `by_position`, for batches of which not all
-    positions count, puts out whether each ReLU input is <= 0: dearer. The model's opset may be 7 or
-    newer.
+    positions count, puts out whether each ReLU input is <= 0, and > 0: dearer. `with_nan`, where
+    ReLU inputs are NaN, counts those > 0 too. The model's opset may be 7 or newer.
     """
     wanted = _STATISTICS if statistics is None else frozenset(statistics)
     prefix = _free_prefix(model)
@@ -75,19 +79,23 @@ def instrument(
         shape = _map_shape(model, tap, tap.tensor) if wanted else None
         if shape is not None:
             map_shapes[tap.name] = shape
-        counted = None if by_position else _positions(model, tap)
+        counting = _Counting(_positions(model, tap), by_position, with_nan)
         bias = _added(model, tap)
-        outputs[tap.name] = _outputs(chain, tap, bias, wanted, shape is not None, counted)
+        outputs[tap.name] = _outputs(chain, tap, bias, wanted, shape is not None, counting)
         addition.graph.node.extend(chain.nodes)
         for key, name in outputs[tap.name].items():
             element_type = _TYPES.get(key, kind)
             addition.graph.output.append(helper.make_tensor_value_info(name, element_type, None))
-    return Instrumented(model, addition.SerializeToString(), map_shapes, outputs)
+    return Instrumented(model, addition.SerializeToString(), map_shapes, outputs, wanted)
 
 
 _STATISTICS = frozenset({"scale_free_entropy", "rms", "dead_fraction", "zero_fraction"})
 
-_TYPES = {"shape": TensorProto.INT64, "relu_at_most_zero": TensorProto.BOOL}
+_TYPES = {
+    "shape": TensorProto.INT64,
+    "relu_at_most_zero": TensorProto.BOOL,
+    "relu_above_zero": TensorProto.BOOL,
+}
 
 _POSITIONS, _CHANNELS = 1, 2  # axes of flattened RFAVs, [N, positions, D]
 
@@ -102,6 +110,16 @@ def _added(model: Model, tap: Tap) -> NDArray[Any] | None:
 
 
 _UNKNOWN = 0  # number of positions
+
+
+@dataclass(frozen=True)
+class _Counting:
+    """How ReLU inputs are counted."""
+
+    positions: int
+    """Over how many, or `_UNKNOWN`."""
+    by_position: bool
+    with_nan: bool
 
 
 def _positions(model: Model, tap: Tap) -> int:
@@ -158,10 +176,9 @@ def _outputs(
     bias: NDArray[Any] | None,
     wanted: frozenset[str],
     flatten: bool,
-    counted: int | None,
+    counting: _Counting,
 ) -> dict[str, str]:
-    """`bias` is what the tapped tensor lacks; `counted` is over how many positions ReLU inputs are
-    counted, None for one by one."""
+    """`bias` is what the tapped tensor lacks."""
     rfavs = _channels_last(chain, tap, tap.tensor, flatten, bias)
     outputs = {}
     if rfavs.flattened and not flatten:
@@ -179,10 +196,7 @@ def _outputs(
         same = tap.relu == tap.tensor and bias is None
         inputs = rfavs if same else _channels_last(chain, tap, tap.relu, flatten=True)
         flat = _flat(chain, tap, inputs)
-        if counted is None:
-            outputs["relu_at_most_zero"] = _at_most_zero(chain, flat, "relu_at_most_zero")
-        else:
-            outputs["relu_zeros"] = _relu_zeros(chain, flat, counted)
+        outputs |= _relu(chain, flat, counting)
     return outputs
 
 
@@ -309,20 +323,47 @@ def _shifted_plogp(chain: _Chain, values: str, output: str) -> str:
     return chain.add("Sub", mean, chain.add("Log", total), output=output)
 
 
-def _relu_zeros(chain: _Chain, inputs: str, positions: int) -> str:
-    """At how many positions a ReLU input is <= 0, [N, 1, D].
+def _relu(chain: _Chain, inputs: str, counting: _Counting) -> dict[str, str]:
+    """How often ReLU inputs, [N, positions, D], are <= 0, and what tells of NaN among them.
 
-    Tells dead channels and zeros in one pass, and is sure where a NaN in a maximum would not be.
-    Where the number of positions is known, they are summed by a product with ones: of one sample,
-    ReduceSum over any axis but the last takes ten times as long.
+    Where no input is NaN one count tells dead channels and zeros, and is sure where a NaN in a
+    maximum would not be. That none is, their sums tell, at a part of what a second count takes; it
+    is taken for the few networks that need it (see `session`).
     """
-    zeros = chain.add("Cast", _at_most_zero(chain, inputs), to=chain.element_type)
-    if positions == _UNKNOWN or chain.opset < 9:
-        return chain.reduce("ReduceSum", zeros, [_POSITIONS], "relu_zeros")
-    shape = chain.constant(np.array([1, positions], np.int64))
+    if counting.by_position:
+        return {
+            "relu_at_most_zero": _at_most_zero(chain, inputs, "relu_at_most_zero"),
+            "relu_above_zero": _above_zero(chain, inputs, "relu_above_zero"),
+        }
+    outputs = {"relu_zeros": _count(chain, _at_most_zero(chain, inputs), counting, "relu_zeros")}
+    if counting.with_nan:
+        above = _above_zero(chain, inputs)
+        return outputs | {"relu_above": _count(chain, above, counting, "relu_above")}
+    return outputs | {"relu_sums": _sums(chain, inputs, counting, "relu_sums")}
+
+
+def _count(chain: _Chain, condition: str, counting: _Counting, output: str) -> str:
+    """At how many positions a condition holds, [N, 1, D]."""
+    return _sums(chain, chain.add("Cast", condition, to=chain.element_type), counting, output)
+
+
+def _sums(chain: _Chain, values: str, counting: _Counting, output: str) -> str:
+    """Sums over the positions, [N, 1, D].
+
+    Where the number of positions is known, by a product with ones: of one sample, ReduceSum over
+    any axis but the last takes ten times as long.
+    """
+    if counting.positions == _UNKNOWN or chain.opset < 9:
+        return chain.reduce("ReduceSum", values, [_POSITIONS], output)
+    shape = chain.constant(np.array([1, counting.positions], np.int64))
     one = helper.make_tensor("one", chain.element_type, [1], [1])
     ones = chain.add("ConstantOfShape", shape, value=one)
-    return chain.add("MatMul", ones, zeros, output="relu_zeros")
+    return chain.add("MatMul", ones, values, output=output)
+
+
+def _above_zero(chain: _Chain, value: str, output: str = "") -> str:
+    """Whether numbers are > 0; a NaN is not."""
+    return chain.add("Greater", value, chain.number(0), output=output)
 
 
 def _at_most_zero(chain: _Chain, value: str, output: str = "") -> str:

@@ -10,10 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from .probes import ProbeSet, SampleAxes, rows_of
 
 __all__ = ["Layout", "default_layout", "exchanged", "found_layout", "is_clear"]
 
@@ -74,13 +77,17 @@ def found_layout(
     return best
 
 
-def exchanged(feeds: Mapping[str, NDArray[Any]], count: int) -> dict[str, NDArray[Any]] | None:
+def exchanged(
+    feeds: Mapping[str, NDArray[Any]], count: int, axes: SampleAxes = MappingProxyType({})
+) -> dict[str, NDArray[Any]] | None:
     """The same batch with another of its own probes as the last; None where all are the same."""
-    rows = {name: a for name, a in feeds.items() if a.ndim and len(a) == count}
+    probes = ProbeSet(feeds, None, axes).by_sample
+    probes = {name: a for name, a in probes.items() if len(a) == count}
     for other in range(count - 1):
-        if any(a[other].tobytes() != a[-1].tobytes() for a in rows.values()):
+        if any(a[other].tobytes() != a[-1].tobytes() for a in probes.values()):
             order = [*range(count - 1), other]
-            return {name: a[order] if name in rows else a for name, a in feeds.items()}
+            moved = {name: feeds[name] for name in probes}
+            return dict(feeds) | rows_of(moved, axes, order)
     return None
 
 

@@ -33,12 +33,16 @@ class BatchStatistics:
     rms: Floats | None = None
     """RMS of each RFAV, [N, *map]."""
     relu_maximum: Floats | None = None
-    """[D], largest ReLU input of each channel, NaN if one is NaN, or any number of the same sign;
-    None where no ReLU is reached from the layer."""
+    """[D], largest ReLU input of each channel that is no NaN, or any number of the same sign; NaN
+    where all are NaN; None where no ReLU is reached from the layer."""
     relu_zeros: int | None = None
     """ReLU inputs <= 0 in this batch, all channels and positions together."""
+    relu_numbers: int | None = None
+    """ReLU inputs that are no NaN; None for all of them."""
     relu_at_most_zero: NDArray[np.bool_] | None = None
-    """[N, *map, D], whether a ReLU input is <= 0: instead of the two where not all count."""
+    relu_above_zero: NDArray[np.bool_] | None = None
+    """[N, *map, D], whether a ReLU input is <= 0, and whether it is > 0: instead of the three where
+    not all positions count."""
     counted: NDArray[np.bool_] | None = None
     """[N, *map]: the positions that count; None for all. Others, as of padding, are NaN in maps."""
 
@@ -83,6 +87,7 @@ class LayerAccumulator:
     _mean_squares: float | None = None
     _relu_maximum: Floats | None = None
     _relu_zeros: int | None = None
+    _relu_numbers: int | None = None
     _levels: NDArray[np.int64] = field(default_factory=lambda: np.zeros(_LEVELS, np.int64))
     _map_sum: NDArray[np.float64] | None = None
     _map_count: NDArray[np.int64] | None = None
@@ -129,7 +134,7 @@ class LayerAccumulator:
         self._levels += other._levels
         self._scale_free = _sum(self._scale_free, other._scale_free)
         self._mean_squares = _sum(self._mean_squares, other._mean_squares)
-        self._add_relu(other._relu_maximum, other._relu_zeros)
+        self._add_relu(other._relu_maximum, other._relu_zeros, other._relu_numbers)
         if other._map_sum is not None and other._map_count is not None:
             self._add_maps(other._map_sum, other._map_count)
         self._maps.update(other._maps)
@@ -151,11 +156,13 @@ class LayerAccumulator:
             correlation=correlation,
         )
 
-    def _add_relu(self, maximum: Floats | None, zeros: int | None) -> None:
+    def _add_relu(self, maximum: Floats | None, zeros: int | None, numbers: int | None) -> None:
         if maximum is not None:
             ours = self._relu_maximum
-            self._relu_maximum = maximum.copy() if ours is None else np.maximum(ours, maximum)
+            # of a number and a NaN fmax takes the number
+            self._relu_maximum = maximum.copy() if ours is None else np.fmax(ours, maximum)
         self._relu_zeros = _sum(self._relu_zeros, zeros)
+        self._relu_numbers = _sum(self._relu_numbers, numbers)
 
     def _add_maps(self, map_sum: NDArray[np.float64], map_count: NDArray[np.int64]) -> None:
         if self._map_sum is None or self._map_count is None:
@@ -175,7 +182,7 @@ class LayerAccumulator:
         deficit = _ratio(self._deficit, self._finite)
         variance = _ratio(self._deficit_squares, self._finite) - deficit**2
         percentiles = _percentiles(self._levels, highest, (5, 50, 95))
-        # A NaN is not <= 0, so a channel with one is not dead: it is counted in the NaN share.
+        # The maximum of a channel without a number is NaN, which is not <= 0: it is not dead.
         dead = None if self._relu_maximum is None else self._relu_maximum <= 0
         return {
             "entropy": highest - deficit,
@@ -186,7 +193,7 @@ class LayerAccumulator:
             "scale_free_entropy": _ratio(self._scale_free, self._finite),
             "rms": float(np.sqrt(_ratio(self._mean_squares, self._finite))),
             "dead_fraction": np.nan if dead is None else float(dead.mean()),
-            "zero_fraction": _ratio(self._relu_zeros, positions * self.layer.channels),
+            "zero_fraction": _ratio(self._relu_zeros, self._relu_numbers or 0),
             "nan_share": _ratio(self._nan, positions),
             "correlation_mean": correlation.mean if correlation else np.nan,
             "correlation_mean_absolute": correlation.mean_absolute if correlation else np.nan,
@@ -195,17 +202,25 @@ class LayerAccumulator:
         }
 
 
-def _relu(batch: BatchStatistics) -> tuple[Floats | None, int | None]:
-    """Largest ReLU input of each channel, or how often it is not <= 0, and the number of zeros."""
-    at_most_zero = batch.relu_at_most_zero
-    if at_most_zero is None:
-        return batch.relu_maximum, batch.relu_zeros
-    if batch.counted is None:
-        rows = at_most_zero.reshape(-1, at_most_zero.shape[-1])
-    else:
-        rows = at_most_zero[batch.counted]
-    alive = len(rows) - rows.sum(axis=0, dtype=np.int64)
-    return alive.astype(np.float64), int(rows.sum())
+def _relu(batch: BatchStatistics) -> tuple[Floats | None, int | None, int | None]:
+    """Largest ReLU input of each channel, or how often it is > 0; how many inputs are <= 0; and how
+    many are no NaN."""
+    if batch.relu_at_most_zero is None or batch.relu_above_zero is None:
+        maximum, zeros, numbers = batch.relu_maximum, batch.relu_zeros, batch.relu_numbers
+        if numbers is None and zeros is not None and maximum is not None:
+            numbers = batch.entropy.size * len(maximum)
+        return maximum, zeros, numbers
+    at_most_zero, above_zero = (
+        _rows(values, batch.counted).sum(axis=0, dtype=np.int64)
+        for values in (batch.relu_at_most_zero, batch.relu_above_zero)
+    )
+    either = at_most_zero + above_zero
+    return np.where(either > 0, above_zero, np.nan), int(at_most_zero.sum()), int(either.sum())
+
+
+def _rows(values: NDArray[Any], counted: NDArray[np.bool_] | None) -> NDArray[Any]:
+    """[positions, D] of [N, *map, D]: all of them, or those that count."""
+    return values.reshape(-1, values.shape[-1]) if counted is None else values[counted]
 
 
 def _levels(values: NDArray[np.float64], highest: float) -> NDArray[np.int64]:

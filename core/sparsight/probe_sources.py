@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import ProbeError, SparsightError
-from .probes import InputSpec, load_probes
+from .probes import InputSpec, chosen_rows, load_probes
 
 __all__ = ["PictureOptions", "choose", "out_of_range", "read_probes"]
 
@@ -63,7 +63,7 @@ def choose(arrays: Arrays, most: int | None, seed: int) -> Arrays:
     if most is None or not counts or max(counts) <= most:
         return arrays
     count = max(counts)
-    rows = np.sort(np.random.default_rng(seed).choice(count, most, replace=False))
+    rows = chosen_rows(count, most, seed)
     return {
         name: array[rows] if np.ndim(array) and len(array) == count else array
         for name, array in arrays.items()

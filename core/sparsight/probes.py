@@ -6,7 +6,8 @@ import io
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,13 +20,19 @@ from .schema import ShownProbes, probe_digest
 __all__ = [
     "InputSpec",
     "ProbeSet",
+    "SampleAxes",
     "load_probes",
     "match_probes",
+    "rows_of",
     "shown_positions",
     "shown_probes",
 ]
 
 Arrays = Mapping[str, NDArray[Any]]
+
+SampleAxes = Mapping[str, int | None]
+"""By input, the axis that counts the samples, the first of inputs that are not named; None for an
+input that is the same for all samples, as scalars are."""
 
 _SERIES_LENGTH = 512  # stored values of a shown series
 
@@ -38,6 +45,8 @@ class InputSpec:
     dtype: np.dtype[Any]
     shape: tuple[int | str, ...] | None
     """Sides that may be anything are text; None where the rank is not known."""
+    axis: int | None = 0
+    """The axis that counts the samples; None if the input is the same for all of them."""
 
     def __str__(self) -> str:
         sides = "any shape" if self.shape is None else f"[{', '.join(map(str, self.shape))}]"
@@ -51,7 +60,7 @@ class InputSpec:
     @property
     def fixed_batch(self) -> int | None:
         """The only number of samples that the input takes at once, or None."""
-        side = self.shape[0] if self.shape else None
+        side = self.shape[self.axis] if self.shape and self.axis is not None else None
         return side if isinstance(side, int) else None
 
 
@@ -60,14 +69,40 @@ class ProbeSet:
     """Samples matched to the inputs of a model."""
 
     arrays: Arrays
-    """One array an input, in the model's order; [N, ...] but for scalars."""
+    """One array an input, in the model's order."""
     batch: int | None
     """The only number of samples that the model takes at once, or None."""
+    axes: SampleAxes = field(default_factory=dict)
+
+    @cached_property
+    def by_sample(self) -> Arrays:
+        """The inputs that hold something for each sample, each as [N, ...]."""
+        return {
+            name: np.moveaxis(array, axis, 0)
+            for name, array in self.arrays.items()
+            if (axis := _axis_of(name, array, self.axes)) is not None
+        }
 
     @property
     def samples(self) -> tuple[NDArray[Any], ...]:
-        """The arrays that hold a row a sample."""
-        return tuple(array for array in self.arrays.values() if array.ndim)
+        """The arrays that hold something for each sample, each as [N, ...]."""
+        return tuple(self.by_sample.values())
+
+    @property
+    def constants(self) -> tuple[NDArray[Any], ...]:
+        """The arrays that are the same for all samples."""
+        return tuple(a for name, a in self.arrays.items() if name not in self.by_sample)
+
+    @property
+    def shapes_of_one(self) -> dict[str, tuple[int, ...]]:
+        """Shapes of the inputs with one sample."""
+        _, _, arrays = replace(self, batch=None).take(0, 1)
+        return {name: array.shape for name, array in arrays.items()}
+
+    def chosen(self, most: int | None, seed: int) -> ProbeSet:
+        """At most `most` of the samples, the same ones for the same seed, in their own order."""
+        rows = chosen_rows(len(self), most, seed)
+        return self if rows is None else replace(self, arrays=rows_of(self.arrays, self.axes, rows))
 
     def __len__(self) -> int:
         return len(self.samples[0])
@@ -91,7 +126,29 @@ class ProbeSet:
         rows: Any = slice(first, first + count)
         if count < fed:
             rows = np.minimum(np.arange(first, first + fed), len(self) - 1)
-        return count, fed, {n: a[rows] if a.ndim else a for n, a in self.arrays.items()}
+        return count, fed, rows_of(self.arrays, self.axes, rows)
+
+
+def rows_of(arrays: Arrays, axes: SampleAxes, rows: Any) -> dict[str, NDArray[Any]]:
+    """Some samples of each array, by a slice or their positions; what is the same for all stays."""
+    return {
+        name: array
+        if (axis := _axis_of(name, array, axes)) is None
+        else array[(slice(None),) * axis + (rows,)]
+        for name, array in arrays.items()
+    }
+
+
+def _axis_of(name: str, array: NDArray[Any], axes: SampleAxes) -> int | None:
+    axis = axes.get(name, 0) if array.ndim else None
+    return axis if axis is None else axis % array.ndim
+
+
+def chosen_rows(count: int, most: int | None, seed: int) -> NDArray[np.int64] | None:
+    """Which of `count` samples are taken where at most `most` are wanted; None for all."""
+    if most is None or count <= most:
+        return None
+    return np.sort(np.random.default_rng(seed).choice(count, most, replace=False))
 
 
 def load_probes(path: str | Path) -> Arrays:
@@ -120,23 +177,42 @@ def load_probes(path: str | Path) -> Arrays:
 def match_probes(probes: Arrays | NDArray[Any], wanted: Sequence[InputSpec]) -> ProbeSet:
     """Give each input its array: by name, or by type and shape where only one array fits.
 
-    Raises ProbeError where an array is missing or does not fit, saying what was wanted.
+    The samples are counted along the axis that each of `wanted` names. Raises ProbeError where an
+    array is missing or does not fit, saying what was wanted.
     """
     named = {"": probes} if isinstance(probes, np.ndarray) else probes
     arrays = {name: _plain(array) for name, array in named.items()}
     if not wanted:
         raise ProbeError("the model has no input: it computes the same for all probes")
     matched = {spec.name: _array_for(spec, arrays, wanted) for spec in wanted}
-    fixed = {
-        spec.fixed_batch for spec in wanted if spec.fixed_batch is not None and spec.shape != ()
-    }
-    counts = {len(array) for array in matched.values() if array.ndim}
-    if len(counts) != 1 or counts == {0}:
-        sizes = ", ".join(f"{name!r} {array.shape}" for name, array in matched.items())
-        raise ProbeError(f"every input needs the same number of samples, at least one: {sizes}")
-    if len(fixed) > 1:
-        raise ProbeError(f"the model's inputs take different numbers of samples: {sorted(fixed)}")
-    return ProbeSet(matched, fixed.pop() if fixed else None)
+    fixed = {spec.name: spec.fixed_batch for spec in wanted if spec.fixed_batch is not None}
+    found = ProbeSet(matched, None, {spec.name: spec.axis for spec in wanted})
+    counts = {name: len(array) for name, array in found.by_sample.items()}
+    if len(set(counts.values())) != 1 or 0 in counts.values():
+        raise ProbeError(
+            f"every input needs the same number of samples, at least one: {_counted(found, counts)}"
+            f"; {_AXES}"
+        )
+    if len(set(fixed.values())) > 1:
+        raise ProbeError(
+            f"the model's inputs take different numbers of samples: {_counted(found, fixed)}; "
+            f"{_AXES}"
+        )
+    return replace(found, batch=next(iter(fixed.values()), None))
+
+
+_AXES = (
+    "say with --input-axis NAME=1 that the second axis of an input counts its samples, with "
+    "NAME=none that it is the same for all (in Python: input_axes={'NAME': 1})"
+)
+
+
+def _counted(samples: ProbeSet, counts: Mapping[str, int]) -> str:
+    """The inputs, and what each counts on its axis."""
+    given = {name: f"{name!r} {list(array.shape)}" for name, array in samples.arrays.items()}
+    for name, count in counts.items():
+        given[name] += f" ({count} on axis {samples.axes[name]})"
+    return ", ".join(given.values())
 
 
 def _array_for(spec: InputSpec, arrays: Arrays, wanted: Sequence[InputSpec]) -> NDArray[Any]:
@@ -178,21 +254,27 @@ def _misfit(spec: InputSpec, array: NDArray[Any]) -> str:
     if array.dtype != spec.dtype and not spec.text:
         return f"convert it: array.astype({str(spec.dtype)!r})"
     if spec.shape is None:
-        return ""
+        inside = not array.ndim or spec.axis is None or -array.ndim <= spec.axis < array.ndim
+        return "" if inside else f"it has no axis {spec.axis} that could count the samples"
     if array.ndim != len(spec.shape):
         return f"it has {array.ndim} axes and {len(spec.shape)} were wanted"
-    sides = zip(array.shape[1:], spec.shape[1:], strict=True)
-    for axis, (given, side) in enumerate(sides, start=1):
-        if isinstance(side, int) and given != side:
+    for axis, (given, side) in enumerate(zip(array.shape, spec.shape, strict=True)):
+        if axis != spec.axis and isinstance(side, int) and given != side:
             return f"its axis {axis} is {given} long and {side} was wanted"
     return ""
 
 
 def _sentence(spec: InputSpec, array: NDArray[Any], misfit: str) -> str:
-    return (
+    sentence = (
         f"input {spec.name!r} wants {spec}; the probes are {array.dtype} {list(array.shape)}: "
         f"{misfit}"
     )
+    others = [axis for axis in range(array.ndim) if not _misfit(replace(spec, axis=axis), array)]
+    if others:
+        sentence += (
+            f"; if axis {others[0]} counts the samples: --input-axis {spec.name}={others[0]}"
+        )
+    return sentence
 
 
 def shown_positions(shown: int | Sequence[int], count: int) -> tuple[int, ...]:
@@ -211,10 +293,15 @@ def shown_positions(shown: int | Sequence[int], count: int) -> tuple[int, ...]:
     return tuple(int(position) for position in spread)
 
 
-def shown_probes(arrays: Sequence[NDArray[Any]], indices: Sequence[int]) -> ShownProbes:
+def shown_probes(
+    arrays: Sequence[NDArray[Any]],
+    indices: Sequence[int],
+    constants: Sequence[NDArray[Any]] = (),
+) -> ShownProbes:
     """What a run records of its probe set: its digest, and the shown probes as pictures or series.
 
-    `arrays` holds one array an input, [N, ...]; the first is shown. Arrays of 1 or 3 channels,
+    `arrays` holds one array an input, [N, ...]; the first is shown. The digest is also of
+    `constants`, inputs that are the same for all samples. Arrays of 1 or 3 channels,
     first or last ([N, 1, A, B], [N, A, B, 3], [N, A, B]), become PNGs, grey levels spread over the
     range of all shown probes; [N, L] and [N, C, L] become series of their first channel; other
     shapes are not shown. Raises ProbeError where there is no sample, or fewer than asked for.
@@ -224,7 +311,7 @@ def shown_probes(arrays: Sequence[NDArray[Any]], indices: Sequence[int]) -> Show
     first = np.asarray(arrays[0])
     _check_positions(indices, len(first))
     kind, items = _items(first[list(indices)])
-    return ShownProbes(probe_digest(arrays), len(first), tuple(indices), kind, items)
+    return ShownProbes(probe_digest([*arrays, *constants]), len(first), tuple(indices), kind, items)
 
 
 def _check_positions(positions: Sequence[int], count: int) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -12,10 +14,11 @@ from numpy.typing import NDArray
 
 from .constants import attribute
 from .errors import ModelError, UsageError
-from .instrument import Instrumented
+from .instrument import Instrumented, instrument
 from .layout import Layout, default_layout, exchanged, found_layout, is_clear
 from .measurement import BatchStatistics
 from .model import Model
+from .probes import SampleAxes, rows_of
 from .runtime import Program, Session
 from .shape_inference import sides
 from .taps import Tap
@@ -42,8 +45,9 @@ class Batch:
 class TapSession:
     """An instrumented model on a device, ready to be fed.
 
-    `folder` is where the model's external data lies, `source` what to call it in messages; the
-    other options, and the errors, are those of `runtime.Session`, which is `runtime` here.
+    `folder` is where the model's external data lies, `source` what to call it in messages, `axes`
+    count the samples of inputs that are not [N, ...]; the other options, and the errors, are those
+    of `runtime.Session`, which is `runtime` here.
     """
 
     def __init__(
@@ -54,23 +58,20 @@ class TapSession:
         *,
         folder: Path | None = None,
         source: str = "the model",
+        axes: SampleAxes = MappingProxyType({}),
         threads: int | None = None,
         memory_limit: int | None = None,
         bound: bool | None = None,
     ) -> None:
         self._taps = tuple(taps)
-        self._outputs = instrumented.outputs
-        self._map_shapes = instrumented.map_shapes
-        self._names = [name for part in self._outputs.values() for name in part.values()]
         self._source = source
+        self._axes = axes
         self._layouts: dict[str, Layout | None] = {}
-        self._shapes = frozenset(p["shape"] for p in self._outputs.values() if "shape" in p)
-        program = Program(instrumented.content, instrumented.model.weights, folder, source)
-        self.runtime = Session(
-            program, device, threads=threads, memory_limit=memory_limit, bound=bound
-        )
+        self._opened = partial(Session, threads=threads, memory_limit=memory_limit, bound=bound)
+        self._folder = folder
+        self._open(instrumented, device)
         self.device = self.runtime.device
-        self._divisible = not self.device.accelerator and _is_divisible(instrumented.model)
+        self._divisible = not self.device.accelerator and _is_divisible(instrumented.model, axes)
         self._part: int | None = None
 
     def run(
@@ -89,11 +90,37 @@ class TapSession:
         """
         names = [*self._names, *outputs]
         values = self._in_parts(names, feeds, count)
+        if self._may_hold_nan(values):
+            self._count_nan()
+            names = [*self._names, *outputs]
+            values = self._in_parts(names, feeds, count)
         if not self._layouts:
             self._settle(feeds, count, values)
         kept = count if kept is None else kept
         layers = {tap.name: self._statistics(tap, values, count, kept) for tap in self._taps}
         return Batch(layers, {name: values[name][:kept] for name in outputs})
+
+    def _open(self, instrumented: Instrumented, device: str) -> None:
+        self._instrumented = instrumented
+        self._outputs = instrumented.outputs
+        self._map_shapes = instrumented.map_shapes
+        self._names = [name for part in self._outputs.values() for name in part.values()]
+        self._shapes = frozenset(p["shape"] for p in self._outputs.values() if "shape" in p)
+        self._sums = [part["relu_sums"] for part in self._outputs.values() if "relu_sums" in part]
+        content, weights = instrumented.content, instrumented.model.weights
+        program = Program(content, weights, self._folder, self._source)
+        self.runtime = self._opened(program, device)
+
+    def _may_hold_nan(self, values: Arrays) -> bool:
+        """Whether ReLU inputs may hold a NaN that nobody counts: their sums are NaN then, or where
+        they hold infinities of both signs."""
+        return any(bool(np.isnan(values[name]).any()) for name in self._sums)
+
+    def _count_nan(self) -> None:
+        """Open the model anew, with chains that tell how many ReLU inputs are NaN."""
+        made, device = self._instrumented, self.device.name
+        self.runtime.close()
+        self._open(instrument(made.model, self._taps, made.statistics, with_nan=True), device)
 
     @property
     def part(self) -> int | None:
@@ -112,7 +139,8 @@ class TapSession:
         first = _FIRST_PART * len(parts)
         while first < count:
             number = min(self._part or count, count - first)
-            part = feeds if number == count else _rows(feeds, slice(first, first + number))
+            rows = slice(first, first + number)
+            part = feeds if number == count else rows_of(feeds, self._axes, rows)
             parts.append(self._run(names, part, number))
             first += number
         if len(parts) == 1:
@@ -122,9 +150,11 @@ class TapSession:
     def _first_part(self, names: Sequence[str], feeds: Arrays, count: int) -> list[Arrays]:
         """The first of the parts, which tells how large the others may be; none where a batch has
         to stay whole."""
-        part = _rows(feeds, slice(_FIRST_PART))
+        part = rows_of(feeds, self._axes, slice(_FIRST_PART))
         # Two probes that are alike do not show where the probes are; more of them may.
-        if not self._divisible or count <= _FIRST_PART or exchanged(part, _FIRST_PART) is None:
+        if not self._divisible or count <= _FIRST_PART:
+            return []
+        if exchanged(part, _FIRST_PART, self._axes) is None:
             return []
         try:
             values = self._run(names, part, _FIRST_PART)
@@ -188,15 +218,21 @@ class TapSession:
             rms=maps("rms"),
         )
         # A ReLU behind a sum with more positions than the layer has says nothing about the layer.
-        each, counts = part.get("relu_at_most_zero"), part.get("relu_zeros")
+        each = part.get("relu_at_most_zero")
         if each is not None and each.size == np.prod(shape) * tap.channels:
-            return replace(statistics, relu_at_most_zero=layout.maps(each, shape, count)[:kept])
-        if counts is not None:
-            zeros = _zeros(counts, count, kept)
-            if zeros.max() <= entropy.size:
-                alive = entropy.size - zeros  # at how many positions it is not <= 0
-                return replace(statistics, relu_maximum=alive, relu_zeros=int(zeros.sum()))
-        return statistics
+            return replace(
+                statistics,
+                relu_at_most_zero=layout.maps(each, shape, count)[:kept],
+                relu_above_zero=layout.maps(part["relu_above_zero"], shape, count)[:kept],
+            )
+        if "relu_zeros" not in part:
+            return statistics
+        zeros, above = (
+            _counted(part[key], count, kept) if key in part else None
+            for key in ("relu_zeros", "relu_above")
+        )
+        assert zeros is not None
+        return _with_relu(statistics, zeros, above, entropy.size)
 
     def _locate(self, feeds: Arrays, count: int, values: Arrays) -> None:
         """Settle, on the first batch, which positions are which probe's."""
@@ -207,7 +243,7 @@ class TapSession:
             self._layouts[tap.name] = default_layout(shape, count)
             if count > 1 and not is_clear(shape, count, convolution=tap.channel_axis == 1):
                 doubtful[tap.name] = shape
-        others = exchanged(feeds, count) if doubtful else None
+        others = exchanged(feeds, count, self._axes) if doubtful else None
         if others is None:
             return
         names = [self._outputs[layer]["plogp"] for layer in doubtful]
@@ -231,8 +267,27 @@ class TapSession:
         return (part["plogp"].shape[0], *known)
 
 
-def _zeros(counts: NDArray[Any], count: int, kept: int) -> NDArray[np.float64]:
-    """At how many positions of the first `kept` of `count` probes each ReLU input is <= 0, [D].
+def _with_relu(
+    statistics: BatchStatistics,
+    zeros: NDArray[np.float64],
+    above: NDArray[np.float64] | None,
+    positions: int,
+) -> BatchStatistics:
+    """With at how many positions ReLU inputs are <= 0, and > 0, [D]; None where none is NaN."""
+    numbers = np.full_like(zeros, positions) if above is None else zeros + above
+    if max(zeros.max(), numbers.max()) > positions:
+        return statistics
+    maximum = np.where(numbers > 0, numbers - zeros, np.nan)
+    return replace(
+        statistics,
+        relu_maximum=maximum,
+        relu_zeros=int(zeros.sum()),
+        relu_numbers=int(numbers.sum()),
+    )
+
+
+def _counted(counts: NDArray[Any], count: int, kept: int) -> NDArray[np.float64]:
+    """A count a channel over all positions of the first `kept` of `count` probes, [D].
 
     What fills up a batch comes last: that is done only where the first axis counts the probes.
     """
@@ -240,15 +295,16 @@ def _zeros(counts: NDArray[Any], count: int, kept: int) -> NDArray[np.float64]:
     return np.asarray(groups[:kept].sum((0, 1), dtype=np.float64))  # float32 counts to 2^24 only
 
 
-def _is_divisible(model: Model) -> bool:
+def _is_divisible(model: Model, axes: SampleAxes) -> bool:
     """Whether a batch in parts gives the same results: not where the model takes one number of
     samples only, nor where it quantises or normalises by the numbers of a whole batch."""
-    fixed = any(isinstance(side, int) for value in model.inputs for side in sides(value)[:1])
+    counted = {value.name: axes.get(value.name, 0) for value in model.inputs}
+    fixed = any(
+        axis == counted[value.name] and isinstance(side, int)
+        for value in model.inputs
+        for axis, side in enumerate(sides(value))
+    )
     return not fixed and not any(
         "Dynamic" in node.op_type or attribute(node, "training_mode", 0)
         for node in model.graph.node
     )
-
-
-def _rows(feeds: Arrays, rows: slice) -> Arrays:
-    return {name: a[rows] if a.ndim else a for name, a in feeds.items()}

@@ -98,6 +98,16 @@ def test_layers_and_statistics(folder, run):
     assert np.isnan(recorded.statistic("conv1", "scale_free_entropy")).all()
 
 
+def test_nan_share_stands_in_the_table_where_there_is_one(folder, run):
+    assert "NaN" not in run(*analyze(folder))[1]
+    probes = PROBES.copy()
+    probes[1, 0, 0, 0] = np.nan
+    np.savez(folder / "probes.npz", x=probes)
+    code, out, _ = run(*analyze(folder), "--logdir", folder / "other")
+    assert code == 0
+    assert "NaN" in next(line for line in out.splitlines() if "H / ln D" in line)
+
+
 def assert_refused(answer, text):
     code, _, err = answer
     assert code == 2

@@ -30,6 +30,7 @@ ORDER = {
     "measurement": {"numpy"},
     "probes": {"numpy", "PIL"},
     "probe_sources": {"numpy", "PIL"},
+    "sample_axes": set(),
     "evaluation": {"numpy"},
     "events": {"numpy", "tensorboard", "google_crc32c", "google"},
     "writer": {"numpy"},

@@ -5,7 +5,9 @@ from onnx.reference import ReferenceEvaluator
 from tests.core import graphs, reference
 
 from sparsight import entropy as core
+from sparsight.analysis import layer_info
 from sparsight.instrument import instrument
+from sparsight.measurement import LayerAccumulator
 from sparsight.model import open_model
 from sparsight.session import TapSession
 from sparsight.taps import find_taps, select_taps
@@ -116,13 +118,49 @@ def test_a_nan_neither_hides_a_living_channel_nor_counts_as_zero():
     assert batch.relu_zeros == (values <= 0).sum()
 
 
+@pytest.mark.parametrize("opset", graphs.OPSETS)
+@pytest.mark.parametrize("shape", [(6, 4), (6, 4, 3, 2)])
+@pytest.mark.parametrize("ways", [{}, {"by_position": True}, {"with_nan": True}])
+def test_nan_among_relu_inputs(opset, shape, ways):
+    """A channel of NaN only, a dead one with a NaN, a living one with a NaN, and one with an
+    infinity of each sign, whose sum is NaN too; added to a layer, whose own sums would mix them."""
+    inputs = -np.abs(graphs.random((6, np.prod(shape[2:], dtype=int), 4)))
+    inputs[..., 0] = np.nan
+    inputs[2:4, 0, 1] = np.nan
+    inputs[1, 0, 2], inputs[4, 0, 2] = 5, np.nan
+    inputs[0, 0, 3], inputs[1, 0, 3] = np.inf, -np.inf
+    added = np.moveaxis(inputs, -1, 1).reshape(shape)
+    nodes = list(onnx.ModelProto.FromString(graphs.passing(len(shape), 4, opset)).graph.node)
+    nodes[1:2] = [
+        graphs.node("Add", "layer_out other", "sum"),
+        graphs.node("Relu", "sum", "active"),
+    ]
+    weights = {"layer.bias": np.zeros(4, np.float32)}
+    weights["layer.weight"] = np.eye(4, dtype=np.float32).reshape(4, 4, *[1] * (len(shape) - 2))
+    weights["last.weight"] = weights["layer.weight"]
+    sides = ["n", *shape[1:]]
+    model = open_model(graphs.model(nodes, {"x": sides, "other": sides}, ["y"], weights, opset))
+    taps = select_taps(find_taps(model), ["layer"]).taps
+    assert taps[0].relu == "sum"
+    session = TapSession(instrument(model, taps, **ways), taps, "cpu")
+    accumulator = LayerAccumulator(layer_info(taps[0]))
+    for first in (0, 3):
+        rows = added[first : first + 3]
+        feeds = {"x": np.zeros_like(rows), "other": rows}
+        accumulator.update(session.run(feeds, 3).layers["layer"], first)
+    found = accumulator.result().statistics
+    assert found["dead_fraction"] == 1 / 4
+    known = added[~np.isnan(added)]
+    assert found["zero_fraction"] == pytest.approx((known <= 0).mean())
+
+
 def test_only_what_is_asked_for_is_computed():
     model = open_model(graphs.passing(4, 6))
     taps = select_taps(find_taps(model), ["layer"]).taps
     assert set(instrument(model, taps, ()).outputs["layer"]) == {"plogp"}
     assert set(instrument(model, taps, ["rms"]).outputs["layer"]) == {"plogp", "rms"}
     zeros = instrument(model, taps, ["zero_fraction"]).outputs["layer"]
-    assert set(zeros) == {"plogp", "relu_zeros"}
+    assert set(zeros) == {"plogp", "relu_zeros", "relu_sums"}
 
 
 def test_the_model_stays_as_it_is_and_names_do_not_collide():

@@ -163,8 +163,54 @@ def test_dead_channels_are_dead_in_every_batch() -> None:
     for maximum in ([1, -1, 0, -1, nan, nan, nan], [-1, -1, -1, 2, nan, -3, 4]):
         accumulator.update(BatchStatistics(ones, relu_maximum=np.array(maximum), relu_zeros=21), 0)
     found = accumulator.result().statistics
-    assert found["dead_fraction"] == pytest.approx(2 / 7)  # the 2nd and 3rd: a NaN is not dead
+    assert found["dead_fraction"] == pytest.approx(3 / 7)  # not the 5th, which has no number
     assert found["zero_fraction"] == pytest.approx(42 / (2 * 6 * 7))
+
+
+relu_inputs = arrays(
+    np.float32,
+    st.tuples(st.integers(1, 6), st.just(2), st.just(3)),
+    elements=st.sampled_from([np.nan, -1.0, 0.0, 1.0]),
+)
+
+
+@given(relu_inputs, st.lists(st.integers(1, 5)), st.booleans(), st.booleans())
+def test_a_nan_says_nothing_of_a_channel(
+    inputs: np.ndarray, cuts: list[int], by_position: bool, merged: bool
+) -> None:
+    """Three channels at two positions of each probe, in any batches and ranks, against a loop."""
+    layer = LayerInfo("conv1", "Conv", 3, (), 1, "linear output")
+    total = LayerAccumulator(layer)
+    first = 0
+    for last in [*sorted({cut for cut in cuts if cut < len(inputs)}), len(inputs)]:
+        part = inputs[first:last]
+        rank = LayerAccumulator(layer) if merged else total
+        rank.update(with_relu(part, by_position), first)
+        if merged:
+            total.merge(rank)
+        first = last
+    channels = [[float(v) for v in row if v == v] for row in inputs.reshape(-1, 3).T]
+    dead = sum(bool(row) and max(row) <= 0 for row in channels)
+    numbers = [value for row in channels for value in row]
+    found = total.result().statistics
+    assert found["dead_fraction"] == pytest.approx(dead / 3)
+    share = sum(value <= 0 for value in numbers) / len(numbers) if numbers else math.nan
+    assert found["zero_fraction"] == pytest.approx(share, nan_ok=True)
+
+
+def with_relu(inputs: np.ndarray, by_position: bool) -> BatchStatistics:
+    """What a backend tells of ReLU inputs [N, positions, D], in either of its two ways."""
+    entropy = np.zeros(inputs.shape[:2], np.float32)
+    if by_position:
+        return BatchStatistics(entropy, relu_at_most_zero=inputs <= 0, relu_above_zero=inputs > 0)
+    rows = inputs.reshape(-1, inputs.shape[-1])
+    highest = np.where(np.isnan(rows), -np.inf, rows).max(axis=0)
+    return BatchStatistics(
+        entropy,
+        relu_maximum=np.where(np.isnan(rows).all(axis=0), np.nan, highest),
+        relu_zeros=int((rows <= 0).sum()),
+        relu_numbers=int((~np.isnan(rows)).sum()),
+    )
 
 
 def test_one_channel() -> None:

@@ -133,15 +133,16 @@ def test_both_flows_agree(name, probes, tmp_path):
 
 
 @pytest.mark.parametrize("everywhere", [False, True])
-def test_a_nan_is_not_dead_in_either_flow(everywhere, probes, tmp_path):
-    """Of a channel that is dead otherwise: alive, and counted in the NaN share."""
+def test_a_nan_says_nothing_of_a_channel_in_either_flow(everywhere, probes, tmp_path):
+    """One dead otherwise stays dead; one without a number is not; the NaN share tells."""
     torch.manual_seed(0)
     model = MODELS["vanillaNet"]()
     with torch.no_grad():
         model.get_submodule("conv1").bias[:4] = -100
     path = OnnxExporter(model, probes).export(tmp_path / "model.onnx")
-    before = measure(model, probes)[0].statistics["dead_fraction"]
-    assert before >= 4 / 16
+    others = torch.cat([probes[:4], probes[5:]])
+    before = measure(model, others)[0].statistics
+    assert before["dead_fraction"] >= 4 / 16
     probes = probes.clone()
     probes[slice(None) if everywhere else 4] = torch.nan
     recorded, analyzed = (
@@ -150,8 +151,14 @@ def test_a_nan_is_not_dead_in_either_flow(everywhere, probes, tmp_path):
     )
     for ours, theirs in zip(recorded, analyzed, strict=True):
         for name in ("dead_fraction", "zero_fraction", "nan_share"):
-            assert theirs.statistics[name] == pytest.approx(ours.statistics[name], abs=1e-9), name
-    assert recorded[0].statistics["dead_fraction"] == 0
+            wanted = pytest.approx(ours.statistics[name], abs=1e-9, nan_ok=True)
+            assert theirs.statistics[name] == wanted, name
+    if everywhere:
+        assert recorded[0].statistics["dead_fraction"] == 0
+        assert np.isnan(recorded[0].statistics["zero_fraction"])
+    else:
+        for name in ("dead_fraction", "zero_fraction"):
+            assert recorded[0].statistics[name] == pytest.approx(before[name], abs=1e-9), name
     assert recorded[0].statistics["nan_share"] > 0
 
 

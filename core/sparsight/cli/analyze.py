@@ -62,6 +62,15 @@ def analyze(
             rich_help_panel=_PROBES,
         ),
     ] = 8,
+    input_axis: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=AXIS",
+            help="Which axis of an input counts the samples, as in h=1; sr=none if it is the same "
+            "for all. The first, unless the model's names of dimensions tell.",
+            rich_help_panel=_PROBES,
+        ),
+    ] = None,
     mask: Annotated[
         str | None,
         typer.Option(
@@ -141,6 +150,7 @@ def analyze(
     from ..analysis import Settings
     from ..memory import parse_amount
     from ..probe_sources import PictureOptions
+    from ..sample_axes import parse_axes
     from .campaign import Campaign, Source
 
     if logdir is None and out is None:
@@ -154,6 +164,7 @@ def analyze(
         centre=centre,
         mask=mask,
         memory_limit=None if memory_limit is None else parse_amount(memory_limit),
+        input_axes=parse_axes(input_axis or ()),
     )
     pictures = PictureOptions(
         _size(size), scale, _numbers("mean", mean), _numbers("std", std), layout

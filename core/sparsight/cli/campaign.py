@@ -65,7 +65,8 @@ class Campaign:
             self._recorder: CheckpointRecorder | None = None
             if self.logdir is not None:
                 shown = shown_positions(self.settings.shown, len(self._samples))
-                pictures = shown_probes(self._samples.samples, shown)
+                samples = self._samples
+                pictures = shown_probes(samples.samples, shown, samples.constants)
                 self._recorder = stack.enter_context(CheckpointRecorder(self.logdir, pictures))
             self._measure_all(self._ready)
             with contextlib.suppress(KeyboardInterrupt):
@@ -103,10 +104,11 @@ class Campaign:
             try:
                 model = open_model(checkpoint.path)
                 measurable(model, self.settings.layers)
-                source = self.source
-                arrays = read_probes(source.probes, input_specs(model), source.pictures)
-                self._preview(match_model(model, arrays))
-                return match_model(model, choose(arrays, source.most, source.seed))
+                source, axes = self.source, self.settings.input_axes
+                arrays = read_probes(source.probes, input_specs(model, axes), source.pictures)
+                samples = match_model(model, arrays, axes)
+                self._preview(samples)
+                return samples.chosen(source.most, source.seed)
             except ModelError as error:
                 failures.append(error)
         raise failures[0]
@@ -223,7 +225,10 @@ def _state(path: Path) -> tuple[int, int] | None:
 
 def _print_summary(step: int, results: dict[int, Measurements]) -> None:
     columns = ["layer", "operator", "map", "D", "H / ln D", "scale-free", "RMS", "dead"]
-    names = ("scale_free_entropy", "rms", "dead_fraction")
+    names = ["scale_free_entropy", "rms", "dead_fraction"]
+    if any(m.statistics["nan_share"] > 0 for m in results[step]):
+        columns.append("NaN share")
+        names.append("nan_share")
     rows = [
         [
             m.layer.name,
@@ -235,4 +240,4 @@ def _print_summary(step: int, results: dict[int, Measurements]) -> None:
         ]
         for m in results[step]
     ]
-    print_table(f"step {step}", columns, rows, right=6)
+    print_table(f"step {step}", columns, rows, right=len(columns) - 2)
