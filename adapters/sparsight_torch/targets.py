@@ -138,6 +138,31 @@ def filters(module: nn.Module) -> Tensor:
     return grouped.transpose(1, 2).reshape(module.groups * outputs, -1)
 
 
+def filter_shape(module: nn.Module) -> tuple[int, int]:
+    """How many filters a layer has, and of how many weights; without computing its weights."""
+    if isinstance(module, _ConvNd):
+        size = module.in_channels // module.groups * math.prod(module.kernel_size)
+        return module.out_channels, size
+    if isinstance(module, nn.Linear):
+        return module.out_features, module.in_features
+    inputs, outputs = cast(Tensor, module.weight).shape  # transformers' Conv1D
+    return outputs, inputs
+
+
+def weights_of(module: nn.Module) -> list[Tensor]:
+    """What a layer's filters are made from: its weight, or the parameters that give it."""
+    if "weight" in module._parameters:
+        return [cast(Tensor, module.weight)]
+    biases = ("bias", "parametrizations.bias.")
+    weights = [p for name, p in module.named_parameters() if not name.startswith(biases)]
+    return [*weights] or [cast(Tensor, module.weight)]
+
+
+def has_lazy(module: nn.Module) -> bool:
+    """Whether a module waits for its first forward to have weights."""
+    return any(is_lazy(parameter) for parameter in module.parameters())
+
+
 def select_targets(
     model: nn.Module,
     selection: Selection,

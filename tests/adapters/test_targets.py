@@ -130,10 +130,8 @@ def test_conv1d_of_transformers_is_a_dense_layer():
     torch.testing.assert_close(filters(layer), filters(dense))
     tokens = torch.randn(2, 7, 3)
     penalties = [SparsityReg(model, {"model": 1.0}) for model in (layer, dense)]
-    outputs = [layer(tokens), dense(tokens) + 0]
-    torch.testing.assert_close(outputs[0], outputs[1] - dense.bias)
     nn.init.zeros_(dense.bias)
-    dense(tokens)
+    torch.testing.assert_close(layer(tokens), dense(tokens))
     torch.testing.assert_close(penalties[0](), penalties[1]())
     torch.testing.assert_close(
         DecorrReg(layer, {"model": 1.0})(), DecorrReg(dense, {"model": 1.0})()
