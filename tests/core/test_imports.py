@@ -20,6 +20,8 @@ CORE, TORCH, PLUGIN = (
 # A module imports only what stands before it, and of what others made only what stands beside it.
 ORDER = {
     "errors": set(),
+    "locks": set(),
+    "claims": set(),
     "globs": set(),
     "schema": {"numpy"},
     "entropy": {"numpy"},
@@ -30,6 +32,7 @@ ORDER = {
     "probe_sources": {"numpy", "PIL"},
     "evaluation": {"numpy"},
     "events": {"numpy", "tensorboard", "google_crc32c", "google"},
+    "event_files": set(),
     "writer": {"numpy"},
     "results": {"numpy"},
     "reader": {"numpy"},
@@ -59,6 +62,7 @@ ORDER = {
 OF_CORE = {
     TORCH: {
         "errors",
+        "locks",
         "globs",
         "entropy",
         "correlation",
