@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import warnings
@@ -62,6 +63,8 @@ class OnnxExporter:
             onnx.save_model(self._proto, unfinished)
             os.replace(unfinished, target)
         except OSError as error:
+            with contextlib.suppress(OSError):  # a full disk wants its room back
+                unfinished.unlink()
             raise RunError(f"cannot write {target}: {error.strerror or error}") from None
         return target
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -41,8 +42,10 @@ class Recorder:
     `logdir`/checkpoints. See `measure` for the other options.
 
     In distributed training every rank makes a Recorder and calls `record`: each measures its share
-    of the probes, and rank 0 writes. A failed write never ends a training run: it is reported once,
-    by a warning.
+    of the probes, and rank 0 writes. A failed write never ends a training run: a warning says so,
+    what a full disk kept from being written waits in memory, and a further warning tells when it is
+    written. One process at a time records into a directory: raises RunError where another does. In
+    one process the Recorder that was made last has the run, as when a notebook's cell is run again.
     """
 
     def __init__(
@@ -83,7 +86,9 @@ class Recorder:
         self._writer = RunWriter(self.logdir, sink)
         self._exporter = OnnxExporter(model, self._probes) if also_export else None
         self._writes = rank() == 0
-        self._failed = False
+        self._failing: set[str] = set()
+        if self._writes:
+            self._writer.claim()
 
     def record(
         self,
@@ -107,7 +112,7 @@ class Recorder:
         )
         if not self._writes:
             return measurements
-        try:
+        with self._reporting("records"):
             self._writer.write(
                 epoch,
                 measurements,
@@ -115,15 +120,18 @@ class Recorder:
                 scalars=scalars,
                 global_step=global_step,
             )
-            if self._exporter is not None and (epoch < 0 or epoch % self._export_every == 0):
+        if self._exporter is not None and (epoch < 0 or epoch % self._export_every == 0):
+            with self._reporting("checkpoints"):
                 self._exporter.export(self.logdir / "checkpoints" / _checkpoint_name(epoch))
-        except RunError as error:
-            self._report(error)
         return measurements
 
     def close(self) -> None:
-        """Close the event file, unless it belongs to a SummaryWriter."""
-        self._writer.close()
+        """Close the event file, unless it is a SummaryWriter's, and leave the run to others."""
+        try:
+            self._writer.close()
+        except RunError as error:
+            lost = _epochs(self._writer.lost)
+            warnings.warn(f"{error}; {lost} could not be written, to the end", stacklevel=2)
 
     def __enter__(self) -> Recorder:
         return self
@@ -131,10 +139,34 @@ class Recorder:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _report(self, error: RunError) -> None:
-        if not self._failed:
-            self._failed = True
-            warnings.warn(f"{error}; training goes on without a complete record", stacklevel=3)
+    @contextmanager
+    def _reporting(self, what: str) -> Iterator[None]:
+        """Say when writing something begins to fail, and when it works again; each once."""
+        waited = self._writer.waiting
+        try:
+            yield
+        except RunError as error:
+            if what not in self._failing:
+                self._failing.add(what)
+                waiting = _epochs(self._writer.waiting) if what == "records" else ""
+                kept = f", and {waiting} waits in memory until that works" if waiting else ""
+                _warn(f"{error}; training goes on{kept or ' without a complete record'}")
+        else:
+            if what in self._failing:
+                self._failing.remove(what)
+                late = f", with {_epochs(waited)}, which waited" if waited else ""
+                lost = f"; lost: {_epochs(self._writer.lost)}" if self._writer.lost else ""
+                _warn(f"{what} can be written to {self.logdir} again{late}{lost}")
+
+
+def _warn(text: str) -> None:
+    warnings.warn(text, stacklevel=5)  # where `record` was called
+
+
+def _epochs(steps: Sequence[int]) -> str:
+    """Nothing, "epoch 3", or "epochs 3, 4, 5"."""
+    shown = [*map(str, steps[:10]), *(["…", str(steps[-1])] if len(steps) > 10 else [])]
+    return f"epoch{'s' if len(steps) > 1 else ''} {', '.join(shown)}" if steps else ""
 
 
 def _checkpoint_name(epoch: int) -> str:

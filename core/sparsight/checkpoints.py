@@ -26,14 +26,16 @@ class Checkpoint:
     path: Path
 
 
-def find_checkpoints(sources: Iterable[str | Path], pattern: str | None = None) -> list[Checkpoint]:
+def find_checkpoints(
+    sources: Iterable[str | Path], pattern: str | None = None, *, some: bool = False
+) -> list[Checkpoint]:
     """The checkpoints of files, globs and folders (their .onnx files), by step.
 
     The step is read from the file name by `step_of`. A single checkpoint whose name tells none has
-    step 0. Raises UsageError where nothing is found, where a name tells no step, or where two tell
-    the same.
+    step 0. `some` wants something from one of the sources, not from each. Raises UsageError where
+    nothing is found, where a name tells no step, or where two tell the same.
     """
-    paths = list(dict.fromkeys(path for source in sources for path in _expand(source)))
+    paths = list(dict.fromkeys(_expand_all(sources, some)))
     steps = [step_of(path.name, pattern) for path in paths]
     if len(paths) == 1 and steps[0] is None:
         return [Checkpoint(0, paths[0])]
@@ -80,6 +82,21 @@ def _by_pattern(name: str, pattern: str) -> int | None:
             f"--step-pattern {pattern!r} does not give the number of {name!r} ({error}); it is a "
             "regular expression with one group: 'epoch([0-9]+)'"
         ) from None
+
+
+def _expand_all(sources: Iterable[str | Path], some: bool) -> Sequence[Path]:
+    found: list[Path] = []
+    missing: UsageError | None = None
+    for source in sources:
+        try:
+            found += _expand(source)
+        except UsageError as error:
+            if not some:
+                raise
+            missing = missing or error
+    if missing is not None and not found:
+        raise missing
+    return found
 
 
 def _expand(source: str | Path) -> Sequence[Path]:

@@ -14,7 +14,6 @@ SparsightError            one sentence for the person who runs it: what arrived,
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 
 
@@ -64,6 +63,8 @@ class MissingExtraError(SparsightError, ImportError):
 
 def nearest(name: str, known: Iterable[str], limit: int = 12) -> str:
     """What helps with a misspelt name, to end a sentence: nearest matches, else what there is."""
+    import difflib  # not for everybody who imports an error
+
     names = list(dict.fromkeys(known))
     if not names:
         return "there is none to choose from"

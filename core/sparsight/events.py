@@ -7,6 +7,9 @@ TensorBoard's own CRC is pure Python and runs at 3 to 6 MB/s.
 
 from __future__ import annotations
 
+import contextlib
+import math
+import os
 import struct
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -35,6 +38,7 @@ _DTYPES = {
 }
 _NUMPY = {number: np.dtype(name) for name, number in _DTYPES.items()}
 _MAX_RECORD = 2**30  # a length beyond this is damage, not data
+_WALL_TIME = 0x09  # what its field starts with in a serialized Event: number 1, 64 bits
 
 
 def is_event_file(path: Path) -> bool:
@@ -82,11 +86,16 @@ def file_version(wall_time: float) -> Any:
     return event_pb2.Event(wall_time=wall_time, file_version="brain.Event:2")
 
 
-def write_event(file: BinaryIO, message: Any) -> None:
-    """Append one event to an event file."""
+def framed(message: Any) -> bytes:
+    """An event as it stands in an event file."""
     record = message.SerializeToString()
     length = struct.pack("<Q", len(record))
-    file.write(b"".join([length, _masked_crc(length), record, _masked_crc(record)]))
+    return b"".join([length, _masked_crc(length), record, _masked_crc(record)])
+
+
+def write_event(file: BinaryIO, message: Any) -> None:
+    """Append one event to an event file."""
+    file.write(framed(message))
 
 
 def read_events(path: Path) -> Iterator[Any]:
@@ -117,6 +126,23 @@ def read_events(path: Path) -> Iterator[Any]:
                 raise RunError(f"{path} holds no event at byte {position}") from None
             position = file.tell()
             yield message
+
+
+def latest_wall_time(path: Path) -> float:
+    """The latest wall time in a file, up to where it is damaged; 0 where there is none.
+
+    Reads only the start of each event, which is where its wall time stands.
+    """
+    latest = 0.0
+    with contextlib.suppress(OSError), path.open("rb") as file:
+        while len(header := file.read(12)) == 12 and _masked_crc(header[:8]) == header[8:]:
+            (length,) = struct.unpack_from("<Q", header)
+            start = file.read(min(9, length))
+            if len(start) == 9 and start[0] == _WALL_TIME:
+                (wall_time,) = struct.unpack_from("<d", start, 1)
+                latest = max(latest, wall_time) if math.isfinite(wall_time) else latest
+            file.seek(length + 4 - len(start), os.SEEK_CUR)
+    return latest
 
 
 def tensor_content(tensor: Any) -> NDArray[Any] | bytes:

@@ -11,9 +11,10 @@ from typing import Any
 
 from . import events, schema
 from .errors import RunError, UsageError
+from .event_files import ours
 from .measurement import LayerMeasurement
 from .reader import Run, read_run
-from .writer import RunWriter
+from .writer import RunWriter, step_event
 
 __all__ = ["CheckpointRecorder", "Measured"]
 
@@ -36,24 +37,22 @@ class CheckpointRecorder:
     An event file's step that goes back replaces what came after it. So a checkpoint that fills a
     gap is held back until `flush`, which writes the held ones and then the later steps again. Wall
     times are kept ascending with the steps, whatever the checkpoint files say. Raises RunError
-    where the directory cannot be written, UsageError where it was measured on other probes.
+    where the directory cannot be written or another process records into it, UsageError where it
+    was measured on other probes.
     """
 
     def __init__(self, logdir: str | Path, probes: schema.ShownProbes) -> None:
         self.logdir = Path(logdir)
         self._probes = probes
-        _make_writable(self.logdir)
-        run = read_run(logdir) if any(map(events.is_event_file, self.logdir.iterdir())) else Run()
-        if run.probes is not None and run.probes.digest != probes.digest:
-            raise UsageError(
-                f"{self.logdir} was measured on other probes ({run.probes.count} of digest "
-                f"{run.probes.digest[:8]}, not {probes.count} of {probes.digest[:8]}), which "
-                "cannot be compared; choose another --logdir"
-            )
-        recorded = _our_events(self.logdir)
-        self._times = {step: float(recorded[step].wall_time) for step in run.steps}
         self._held: list[Measured] = []
+        _make_writable(self.logdir)
         self._writer = RunWriter(self.logdir)
+        self._writer.claim()
+        try:
+            self._times = self._recorded_times()
+        except BaseException:
+            self._writer.close()
+            raise
 
     @property
     def recorded(self) -> tuple[int, ...]:
@@ -74,14 +73,16 @@ class CheckpointRecorder:
         held, self._held = sorted(self._held, key=lambda measured: measured.step), []
         recorded = _our_events(self.logdir)
         new = {measured.step: measured for measured in held}
+        written: list[Any] = []
         for step in sorted({*recorded, *new}):
             if step in new:
-                self._write(new[step])
+                written.append(self._event(new[step], probes=not written))
             elif step > held[0].step:
                 # a record of the same step and time would count as the old one
                 recorded[step].wall_time += _MOMENT
                 self._times[step] = recorded[step].wall_time
-                self._writer.repeat(recorded[step])
+                written.append(recorded[step])
+        self._writer.repeat(*written)  # a half of them would hide the later steps
 
     def close(self) -> None:
         """Write what was held back and close the event file."""
@@ -96,11 +97,32 @@ class CheckpointRecorder:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def _recorded_times(self) -> dict[int, float]:
+        there = any(map(events.is_event_file, self.logdir.iterdir()))
+        run, probes = read_run(self.logdir) if there else Run(), self._probes
+        if run.probes is not None and run.probes.digest != probes.digest:
+            raise UsageError(
+                f"{self.logdir} was measured on other probes ({run.probes.count} of digest "
+                f"{run.probes.digest[:8]}, not {probes.count} of {probes.digest[:8]}), which "
+                "cannot be compared; choose another --logdir"
+            )
+        recorded = _our_events(self.logdir)
+        return {step: float(recorded[step].wall_time) for step in run.steps}
+
     def _write(self, measured: Measured) -> None:
         self._writer.write(
             measured.step,
             measured.measurements,
             probes=self._probes,
+            scalars=measured.scalars,
+            wall_time=self._place(measured),
+        )
+
+    def _event(self, measured: Measured, *, probes: bool) -> Any:
+        return step_event(
+            measured.step,
+            measured.measurements,
+            probes=self._probes if probes else None,
             scalars=measured.scalars,
             wall_time=self._place(measured),
         )
@@ -158,4 +180,4 @@ def _values(path: Path) -> Iterator[tuple[Any, Any]]:
 def _ours(path: Path, value: Any) -> bool:
     """Whether a value is Sparsight's: in a file of its own also the plain scalars are."""
     plugin = value.metadata.plugin_data.plugin_name
-    return path.name.endswith(".sparsight") or plugin in (schema.LAYERS_PLUGIN, schema.MAPS_PLUGIN)
+    return ours(path) or plugin in (schema.LAYERS_PLUGIN, schema.MAPS_PLUGIN)

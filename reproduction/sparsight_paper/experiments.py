@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from sparsight.errors import RunError, UsageError
+from sparsight.locks import FileLock
 from sparsight_torch.recorder import Recorder
 
 from .cells import Cell, Protocol
@@ -223,25 +224,20 @@ class Experiment:
 def _alone(folder: Path) -> Iterator[None]:
     """Two processes in one folder would overwrite each other's checkpoints."""
     try:
-        import fcntl
-    except ImportError:  # Windows has no such lock
-        yield
-        return
-    try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = open(folder / "lock", "w")  # noqa: SIM115  # held to the end of the run
+        lock = FileLock(folder / "lock")
+    except BlockingIOError as error:
+        raise UsageError(
+            f"{folder} is being run by another process ({error}); wait for it"
+        ) from None
     except OSError as error:
         raise RunError(f"cannot write to {folder}: {error.strerror or error}") from None
     with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UsageError(f"{folder} is being run by another process; wait for it") from None
-        except OSError as error:
+        if lock.problem is not None:
             raise RunError(
-                f"{folder} cannot be locked against other processes ({error.strerror or error}); "
+                f"{folder} cannot be locked against other processes ({lock.problem}); "
                 "choose a --runs folder on a file system that has locks"
-            ) from None
+            )
         yield
 
 

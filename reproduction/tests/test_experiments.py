@@ -227,7 +227,6 @@ def test_the_weights_take_the_checkpoints_place(data, tmp_path):
     last = checkpoint(experiment.folder)["training"]["model"]
     result = experiment.run()
     assert {path.name for path in experiment.folder.iterdir() if "tfevents" not in path.name} == {
-        "lock",
         "result.json",
         "weights.pt",
     }

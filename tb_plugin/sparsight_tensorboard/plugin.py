@@ -7,11 +7,12 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tensorboard.backend import http_util
 from tensorboard.plugins import base_plugin
 from werkzeug import wrappers
+from werkzeug.datastructures import Headers
 
 from sparsight import schema
 from sparsight.errors import RunError, UsageError, nearest
@@ -22,10 +23,14 @@ from .query import Query
 from .records import NotRecorded
 from .store import MeasurementStore
 
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
+
 __all__ = ["ROUTES", "SparsityPlugin"]
 
 _JSON = "application/json"
 _BINARY = "application/octet-stream"
+_METHODS = ("GET", "HEAD")
 
 
 @dataclass(frozen=True)
@@ -181,6 +186,8 @@ class SparsityPlugin(base_plugin.TBPlugin):  # type: ignore[misc]  # TensorBoard
 
 @wrappers.Request.application
 def _serve_asset(request: wrappers.Request) -> wrappers.Response:
+    if request.method not in _METHODS:
+        return _only_get(request)
     name = request.path.rpartition("/static/")[2]
     asset = assets.find(name)
     if asset is None:
@@ -192,8 +199,8 @@ def _serve_asset(request: wrappers.Request) -> wrappers.Response:
 
 
 def _reply(request: wrappers.Request, route: Route, store: MeasurementStore) -> wrappers.Response:
-    if request.method not in ("GET", "HEAD"):
-        return _problem(request, 405, "only GET is answered here")
+    if request.method not in _METHODS:
+        return _only_get(request)
     try:
         query = Query(request.args, route.parameters)
         answer = route.answer(store, Scope.of(request.environ), query)
@@ -215,7 +222,8 @@ def _respond(
 ) -> wrappers.Response:
     headers = [("ETag", f'W/"{digest}"'), ("Vary", "Accept-Encoding")]
     if request.if_none_match.contains_weak(digest):
-        return _send(request, b"", media_type, code=304, headers=headers)
+        unchanged = _send(request, b"", media_type, code=304, headers=headers)
+        return _NotModified(status=304, headers=unchanged.headers)
     content = body()
     if not isinstance(content, bytes):
         content = json.dumps(content, separators=(",", ":"), allow_nan=False).encode()
@@ -226,9 +234,24 @@ def _respond(
     return _send(request, packed, media_type, headers=headers, content_encoding="gzip")
 
 
+def _only_get(request: wrappers.Request) -> wrappers.Response:
+    answer = _problem(request, 405, "only GET is answered here")
+    answer.headers["Allow"] = ", ".join(_METHODS)
+    return answer
+
+
 def _problem(request: wrappers.Request, code: int, sentence: str) -> wrappers.Response:
     bounded = sentence if len(sentence) <= 1000 else f"{sentence[:990]} …"
     return _send(request, json.dumps({"error": bounded}).encode(), _JSON, code=code)
+
+
+class _NotModified(wrappers.Response):
+    """A 304 that keeps its Content-Type: werkzeug removes it, and TensorBoard demands it."""
+
+    def get_wsgi_headers(self, environ: WSGIEnvironment) -> Headers:
+        headers = super().get_wsgi_headers(environ)
+        headers["Content-Type"] = self.headers["Content-Type"]
+        return headers
 
 
 def _send(

@@ -1,10 +1,13 @@
+import sys
+
 import numpy as np
 import pytest
 import torch
+from tests.core.disks import limited_disk
 from torch import nn
 from torch.utils.tensorboard import SummaryWriter
 
-from sparsight.errors import UsageError
+from sparsight.errors import RunError, UsageError
 from sparsight.reader import read_run
 from sparsight_torch import Recorder
 
@@ -102,6 +105,87 @@ def test_a_full_disk_does_not_end_training(net, probes):
 
     with pytest.warns(UserWarning, match="No space left on device; training goes on"):
         Recorder(net, probes, writer=Writer()).record(0)
+
+
+def test_a_full_disk_is_told_when_it_begins_and_when_it_ends(net, probes, tmp_path):
+    with limited_disk() as disk, Recorder(net, probes, tmp_path) as recorder:
+        recorder.record(0)
+        for epoch in (1, 5):
+            disk.room = 100
+            with pytest.warns(UserWarning, match=f"goes on, and epoch {epoch} waits in memory"):
+                assert recorder.record(epoch)
+            recorder.record(epoch + 1)  # said once: a second warning would be an error here
+            disk.room = None
+            again = f"can be written to .* again, with epochs {epoch}, {epoch + 1}, which waited"
+            with pytest.warns(UserWarning, match=again):
+                recorder.record(epoch + 2)
+            recorder.record(epoch + 3)
+    assert read_run(tmp_path).steps == tuple(range(9))
+
+
+def test_a_disk_that_stays_full_is_told_at_the_end(net, probes, tmp_path):
+    with limited_disk() as disk:
+        recorder = Recorder(net, probes, tmp_path)
+        recorder.record(0)
+        disk.room = 10
+        with pytest.warns(UserWarning, match="epoch 1 waits in memory"):
+            recorder.record(1)
+        with pytest.warns(UserWarning, match="No space left on device; epoch 1 could not be"):
+            recorder.close()
+        recorder.close()
+    assert read_run(tmp_path).steps == (0,)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the system sets no such limits")
+def test_a_checkpoint_that_cannot_be_written_leaves_nothing(net, probes, tmp_path):
+    """The kernel lets no file grow beyond 100 bytes; records are written all the same."""
+    resource = pytest.importorskip("resource")
+    recorder = Recorder(net, probes, tmp_path, also_export=True)
+    recorder.record(0)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with limited_disk() as disk:
+        disk.room = 10
+        try:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
+            with pytest.warns(UserWarning, match="cannot write") as told:
+                recorder.record(1)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert len(told) == 2
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["epoch_0000.onnx"]
+    with pytest.warns(UserWarning, match="can be written to") as told:
+        recorder.record(2)
+    assert len(told) == 2
+    recorder.close()
+    assert read_run(tmp_path).steps == (0, 1, 2)
+
+
+def test_a_cell_that_is_run_again(net, probes, tmp_path):
+    """The first recorder is alive still when the second is made."""
+    recorder = Recorder(net, probes, tmp_path)
+    first = recorder
+    for epoch in range(4):
+        recorder.record(epoch)
+    recorder = Recorder(net, probes, tmp_path)
+    recorder.record(0)
+    with pytest.warns(UserWarning, match="another recorder of this process has taken"):
+        assert first.record(4)
+    first.record(5)
+    recorder.record(1)
+    recorder.close()
+    first.close()
+    assert read_run(tmp_path).steps == (0, 1)
+
+
+def test_a_run_that_another_process_records(net, probes, tmp_path):
+    fcntl = pytest.importorskip("fcntl")
+    with open(tmp_path / "sparsight.lock", "w") as lock:
+        lock.write("process 5 on there")
+        lock.flush()
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(RunError, match="is being recorded into by process 5 on there; wait"):
+            Recorder(net, probes, tmp_path)
+    Recorder(net, probes, tmp_path).close()
 
 
 @pytest.mark.parametrize(

@@ -244,3 +244,58 @@ def test_as_a_program(folder):
     finished = subprocess.run(command, capture_output=True, text=True)
     assert finished.returncode == 2
     assert finished.stderr == f"sparsight: no such file: {folder / 'no.onnx'}\n"
+
+
+INTERRUPTED = """
+import importlib.abc, os, runpy, signal, sys
+name, sys.argv = sys.argv[1], ["sparsight", *sys.argv[2:]]
+
+class Interrupt(importlib.abc.MetaPathFinder):
+    def find_spec(self, fullname, path, target=None):
+        if fullname == name:
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Interrupt())
+runpy.run_module("sparsight", run_name="__main__", alter_sys=True)
+"""
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        "sparsight.cli",
+        "typer",
+        "rich.table",
+        "sparsight.analysis",
+        "numpy",
+        "numpy._core._multiarray_umath",
+        "onnx",
+        "onnx.onnx_cpp2py_export",
+        "onnxruntime",
+        "onnxruntime.capi._pybind_state",
+        "onnxruntime.capi.onnxruntime_pybind11_state",
+    ],
+)
+def test_an_interrupt_while_it_starts_is_silent(folder, module):
+    arguments = [str(part) for part in analyze(folder)]
+    finished = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED, module, *arguments], capture_output=True, text=True
+    )
+    assert (finished.returncode, finished.stdout, finished.stderr) == (130, "", "")
+
+
+def test_an_interrupt_of_a_sub_command_that_is_being_loaded(folder):
+    finished = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED, "torch", "demo", "--logdir", str(folder / "demo")],
+        capture_output=True,
+        text=True,
+    )
+    assert (finished.returncode, finished.stdout, finished.stderr) == (130, "", "")
+
+
+def test_an_interrupt_while_it_measures(folder, run, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("sparsight.cli.campaign.measure", interrupted)
+    assert run(*analyze(folder))[0] == 130

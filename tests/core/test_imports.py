@@ -21,6 +21,8 @@ CORE, TORCH, PLUGIN, PAPER = (
 # A module imports only what stands before it, and of what others made only what stands beside it.
 ORDER = {
     "errors": set(),
+    "locks": set(),
+    "claims": set(),
     "globs": set(),
     "schema": {"numpy"},
     "entropy": {"numpy"},
@@ -33,6 +35,7 @@ ORDER = {
     "sample_axes": set(),
     "evaluation": {"numpy"},
     "events": {"numpy", "tensorboard", "google_crc32c", "google"},
+    "event_files": set(),
     "writer": {"numpy"},
     "results": {"numpy"},
     "reader": {"numpy"},
@@ -65,6 +68,7 @@ ORDER = {
 OF_CORE = {
     TORCH: {
         "errors",
+        "locks",
         "globs",
         "entropy",
         "correlation",

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -17,7 +18,7 @@ from tests.core import graphs, reference
 from tests.core.test_analysis import PROBES, network
 
 import sparsight
-from sparsight.cli import main
+from sparsight.cli import campaign, main
 from sparsight.errors import ProbeError, UsageError
 from sparsight.evaluation import Evaluation
 from sparsight.probe_sources import PictureOptions, choose, out_of_range, read_probes
@@ -393,6 +394,144 @@ def test_watch(folder):
         process.kill()
     assert process.returncode == 0, err
     assert waiting.startswith("waiting: ")
+
+
+@pytest.fixture
+def watch(run, monkeypatch):
+    """Runs with `--watch`; whenever it would sleep the next of the changes is made; then Ctrl-C."""
+
+    def call(*changes, **options):
+        waiting = iter(changes)
+
+        def sleep(seconds):
+            if seconds == campaign._POLL:
+                change = next(waiting, None)
+                if change is None:
+                    raise KeyboardInterrupt
+                change()
+
+        monkeypatch.setattr(campaign.time, "sleep", sleep)
+        return run(".", "--watch", **options)
+
+    return call
+
+
+def writes(name, content):
+    return lambda: Path(name).write_bytes(content)
+
+
+def nothing():
+    pass
+
+
+def test_a_file_that_was_half_written_is_measured_once_it_is_whole(folder, watch):
+    whole = network()
+    Path("epoch_2.onnx").write_bytes(whole[:500])
+    parts = [writes("epoch_2.onnx", whole[:size]) for size in (1000, len(whole) - 1)]
+    code, _, err = watch(nothing, nothing, *parts, nothing, writes("epoch_2.onnx", whole), nothing)
+    assert code == 0
+    assert err.count("epoch_2.onnx is not an ONNX file") == 1
+    assert _steps() == (1, 2)
+
+
+def test_all_files_are_half_written_when_watching_begins(folder, watch):
+    whole = network()
+    for epoch in (1, 2):
+        Path(f"epoch_{epoch}.onnx").write_bytes(whole[: 500 * epoch])
+    code, _, err = watch(
+        nothing, nothing, writes("epoch_2.onnx", whole), nothing, writes("epoch_1.onnx", whole)
+    )
+    assert code == 0
+    assert err.count("epoch_1.onnx is not an ONNX file") <= 2  # waited for, and left out
+    assert _steps() == (1, 2)
+
+
+def test_a_file_that_stays_broken_is_named_at_the_end(folder, watch):
+    Path("epoch_2.onnx").write_bytes(network()[:500])
+    code, _, err = watch(*[nothing] * 5)
+    assert code == 2
+    assert err.count("epoch_2.onnx is not an ONNX file") == 1
+    assert "these checkpoints could not be measured: epoch_2.onnx" in err
+    assert _steps() == (1,)
+
+
+def test_external_data_that_comes_late(folder, watch):
+    proto = onnx.load_model_from_string(network())
+    onnx.save_model(
+        proto,
+        "epoch_3.onnx",
+        save_as_external_data=True,
+        location="epoch_3.onnx.data",
+        size_threshold=0,
+    )
+    data = Path("epoch_3.onnx.data")
+    content = data.read_bytes()
+    data.write_bytes(content[:10])
+    assert watch(nothing, writes(data, content), nothing)[0] == 0
+    assert _steps() == (1, 2, 3)
+
+
+@pytest.mark.parametrize("before", [None, b"", b"PK\x03\x04"])
+def test_probes_that_are_written_later(folder, watch, before):
+    content = Path("probes.npz").read_bytes()
+    Path("probes.npz").unlink()
+    if before is not None:
+        Path("probes.npz").write_bytes(before)
+    code, _, err = watch(nothing, nothing, writes("probes.npz", content), nothing)
+    assert code == 0
+    assert err.count("waiting: ") == 1
+    assert _steps() == (1, 2)
+
+
+def test_probes_that_will_never_fit_end_the_watch(folder, watch):
+    np.savez("probes.npz", x=PROBES[:, :1])
+    refused(watch(), "the probes are float32 [11, 1, 8, 8]")
+
+
+def test_files_that_vanish_while_it_watches(folder, watch):
+    vanish = [lambda name=f"epoch_{epoch}.onnx": os.remove(name) for epoch in (1, 2)]
+    code, _, err = watch(*vanish, nothing, writes("epoch_3.onnx", network()), nothing)
+    assert code == 0, err
+    assert _steps() == (1, 2, 3)
+
+
+def test_a_named_file_that_vanishes_does_not_stop_the_others(folder, run, monkeypatch):
+    changes = iter([lambda: os.remove("epoch_1.onnx"), writes("epoch_3.onnx", network()), nothing])
+
+    def sleep(seconds):
+        if seconds == campaign._POLL:
+            next(changes, _interrupt)()
+
+    monkeypatch.setattr(campaign.time, "sleep", sleep)
+    assert run("epoch_1.onnx", "epoch_[23].onnx", "--watch")[0] == 0
+    assert _steps() == (1, 2, 3)
+
+
+def _interrupt():
+    raise KeyboardInterrupt
+
+
+def test_a_file_that_is_replaced_is_told_once(folder, watch):
+    other = network().replace(b"conv1", b"conv9")
+    code, _, err = watch(nothing, writes("epoch_1.onnx", other), nothing, nothing)
+    assert code == 0
+    assert err.count("epoch_1.onnx has changed since it was measured") == 1
+    assert list(read_run("run").maps) == ["conv1", "conv2"]
+
+
+def test_a_file_that_is_written_to_while_it_is_measured(folder, watch, monkeypatch):
+    measure, whole = campaign.measure, network()
+    other = whole.replace(b"conv1", b"conv9")
+
+    def slow(path, *arguments):
+        result = measure(path, *arguments)
+        if path.name == "epoch_2.onnx" and path.read_bytes() == whole:
+            path.write_bytes(other)
+        return result
+
+    monkeypatch.setattr(campaign, "measure", slow)
+    assert watch(nothing, nothing)[0] == 0
+    assert [layer.name for layer in read_run("run").tables[2].layers] == ["conv9", "conv2"]
 
 
 def _steps():

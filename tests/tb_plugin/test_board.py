@@ -235,9 +235,34 @@ def test_slips_get_a_sentence(
     assert sentence in reply.json()["error"]
 
 
-def test_only_get_is_answered(board: Board) -> None:
-    assert board.get("index", method="POST").status == 405
-    assert board.get("index", method="HEAD").body == b""
+@pytest.mark.parametrize("path", ["index", "layers", "static/index.js", "static/nothing.js"])
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS"])
+def test_only_get_is_answered(board: Board, path: str, method: str) -> None:
+    answer = board.get(path, method=method)
+    assert (answer.status, answer.headers["Allow"]) == (405, "GET, HEAD")
+    assert answer.json() == {"error": "only GET is answered here"}
+
+
+@pytest.mark.parametrize("path", ["index", "version", "static/index.html"])
+def test_a_head_is_a_get_without_its_body(board: Board, path: str) -> None:
+    whole, head = board.get(path), board.get(path, method="HEAD")
+    assert (head.status, head.body) == (200, b"")
+    for name in ("Content-Type", "ETag"):
+        assert head.headers[name] == whole.headers[name]
+
+
+@pytest.mark.parametrize("path", ["index", "static/index.html", "static/index.js"])
+def test_tensorboard_finds_nothing_amiss_in_a_304(board: Board, path: str) -> None:
+    """It demands a Content-Type of every answer, which werkzeug takes from this one."""
+    first = board.get(path)
+    again = board.get(path, headers={"If-None-Match": first.headers["ETag"]})
+    assert (again.status, again.body) == (304, b"")
+    assert (
+        again.headers["Content-Type"].partition(";")[0]
+        == first.headers["Content-Type"].partition(";")[0]
+    )
+    assert again.headers["ETag"] == first.headers["ETag"]
+    assert "will become an error" not in "".join(board.log)
 
 
 def test_an_empty_range_has_no_steps(board: Board) -> None:

@@ -20,7 +20,10 @@ __all__ = ["main"]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run `sparsight` with these arguments; its exit code: 2, after one line, for bad input."""
+    """Run `sparsight` with these arguments; its exit code.
+
+    2, after one line, for bad input; 130, without one, for Ctrl-C.
+    """
     given = list(sys.argv[1:] if arguments is None else arguments)
     with warnings.catch_warnings():
         warnings.simplefilter("default", UserWarning)
@@ -30,6 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except SparsightError as error:
             _say(str(error))
             return 2
+        except KeyboardInterrupt:
+            return 130
         except SystemExit as end:
             return end.code if isinstance(end.code, int) else int(end.code is not None)
     return 0

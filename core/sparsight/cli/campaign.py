@@ -22,6 +22,8 @@ from .output import console, number, plain, print_table, progress, remark
 
 __all__ = ["Campaign", "Source"]
 
+State = tuple[tuple[int, int, int], ...]
+
 _POLL = 1.0  # seconds between looks for further checkpoints
 
 
@@ -51,6 +53,8 @@ class Campaign:
     """All of them where a table is to be written, else the last."""
     _done: set[int] = field(default_factory=set, init=False)
     _broken: dict[Path, ModelError] = field(default_factory=dict, init=False)
+    _seen: dict[Path, State] = field(default_factory=dict, init=False)
+    """The state in which each checkpoint was measured, or could not be."""
     _said: set[str] = field(default_factory=set, init=False)
 
     def run(self, watch: bool = False) -> None:
@@ -60,7 +64,10 @@ class Campaign:
         """
         if self.out is not None:
             check_table_path(self.out)
+        self._watches = watch
         self._ready = self._wait() if watch else self._find()
+        if watch:
+            self._await_samples()
         with contextlib.ExitStack() as stack:
             self._recorder: CheckpointRecorder | None = None
             if self.logdir is not None:
@@ -76,7 +83,7 @@ class Campaign:
         self._finish(watch)
 
     def _find(self) -> list[Checkpoint]:
-        return find_checkpoints(self.sources, self.step_pattern)
+        return find_checkpoints(self.sources, self.step_pattern, some=self._watches)
 
     def _wait(self) -> list[Checkpoint]:
         """The first checkpoints, however long they take."""
@@ -96,6 +103,26 @@ class Campaign:
         time.sleep(_POLL / 2)
         return [c for c in self._wait() if before.get(c.path) == _state(c.path)]
 
+    def _await_samples(self) -> None:
+        """Look at checkpoints and probes that cannot be read again, whenever they have changed."""
+        while True:
+            before = self._look()
+            try:
+                _ = self._samples
+            except (ModelError, ProbeError) as error:
+                if isinstance(error, ProbeError) and not self._awaits_probes:
+                    raise
+                self._say_once(f"waiting: {error}")
+            else:
+                return
+            while self._look() == before:
+                time.sleep(_POLL)
+            self._ready = self._wait()
+
+    def _look(self) -> list[tuple[Path, State]]:
+        paths = [Path(self.source.probes), *(c.path for c in self._wait())]
+        return [(path, _state(path)) for path in paths]
+
     @cached_property
     def _samples(self) -> ProbeSet:
         """The probes, matched to the inputs of the first checkpoint that is not broken."""
@@ -105,7 +132,9 @@ class Campaign:
                 model = open_model(checkpoint.path)
                 measurable(model, self.settings.layers)
                 source, axes = self.source, self.settings.input_axes
+                self._awaits_probes = _may_come(source.probes)
                 arrays = read_probes(source.probes, input_specs(model, axes), source.pictures)
+                self._awaits_probes = False  # if they do not fit, they never will
                 samples = match_model(model, arrays, axes)
                 self._preview(samples)
                 return samples.chosen(source.most, source.seed)
@@ -137,25 +166,40 @@ class Campaign:
 
     def _measure_all(self, found: Sequence[Checkpoint]) -> None:
         done = self._done | set(self._recorder.recorded if self._recorder else ())
-        todo = [c for c in found if c.step not in done and c.path not in self._broken]
+        todo = [c for c in found if c.step not in done and self._is_new(c.path)]
+        self._say_replaced(found)
         if not self._done and not self._broken and len(todo) < len(found):
             remark(f"{len(found) - len(todo)} of {len(found)} checkpoints are recorded already")
         for checkpoint, result, evaluation in self._measurements(todo):
             if isinstance(result, ModelError):
                 self._broken[checkpoint.path] = result
-                if len(found) > 1:
-                    remark(f"sparsight: {result}")
-                continue
-            self._done.add(checkpoint.step)
-            if self.out is None:
-                self._results.clear()
-            self._results[checkpoint.step] = result
-            if self._recorder is not None:
-                scalars = evaluation.scalars() if evaluation else None
-                written = checkpoint.path.stat().st_mtime  # when the network was as it is here
-                self._recorder.add(Measured(checkpoint.step, result, scalars, written))
+                if len(found) > 1 or self._watches:
+                    self._say_once(f"sparsight: {result}")
+            elif not (self._watches and self._is_new(checkpoint.path)):  # written to meanwhile
+                self._keep(checkpoint, result, evaluation)
         if self._recorder is not None:
             self._recorder.flush()
+
+    def _keep(
+        self, checkpoint: Checkpoint, result: Measurements, evaluation: Evaluation | None
+    ) -> None:
+        self._broken.pop(checkpoint.path, None)
+        self._done.add(checkpoint.step)
+        if self.out is None:
+            self._results.clear()
+        self._results[checkpoint.step] = result
+        if self._recorder is not None:
+            scalars = evaluation.scalars() if evaluation else None
+            written = _written(self._seen[checkpoint.path])  # when the network was as it is here
+            self._recorder.add(Measured(checkpoint.step, result, scalars, written))
+
+    def _say_replaced(self, found: Sequence[Checkpoint]) -> None:
+        for checkpoint in found:
+            if checkpoint.step in self._done and self._is_new(checkpoint.path):
+                self._say_once(
+                    f"{checkpoint.path.name} has changed since it was measured; a run holds each "
+                    "step once, and what was measured first is kept"
+                )
 
     def _measurements(
         self, todo: Sequence[Checkpoint]
@@ -172,6 +216,7 @@ class Campaign:
             for position, checkpoint in enumerate(todo, start=1):
                 bar.update(task, description=f"{checkpoint.path.name} (step {checkpoint.step})")
                 evaluation = self._evaluation()
+                self._seen[checkpoint.path] = _state(checkpoint.path)
                 result: Measurements | ModelError
                 try:
                     result = measure(
@@ -186,6 +231,10 @@ class Campaign:
                     result = error
                 yield checkpoint, result, evaluation
                 bar.update(task, completed=position * total)
+
+    def _is_new(self, path: Path) -> bool:
+        """Whether a checkpoint is another than the one that was looked at last, if any was."""
+        return self._seen.get(path) != _state(path)
 
     def _say_once(self, text: str) -> None:
         """What is so for one checkpoint, and for all others like it."""
@@ -216,11 +265,31 @@ class Campaign:
             raise ModelError(f"these checkpoints could not be measured: {names}")
 
 
-def _state(path: Path) -> tuple[int, int] | None:
+def _state(path: Path) -> State:
+    """What changes when a checkpoint, or a file of its external data, is written or replaced."""
+    beside = []
     with contextlib.suppress(OSError):
+        beside = sorted(p for p in path.parent.iterdir() if p.name.startswith(f"{path.stem}."))
+    return tuple(_state_of(other) for other in dict.fromkeys([path, *beside]))
+
+
+def _state_of(path: Path) -> tuple[int, int, int]:
+    try:
         status = path.stat()
-        return status.st_size, status.st_mtime_ns
-    return None
+    except OSError:
+        return 0, 0, 0
+    return status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def _written(state: State) -> float | None:
+    """Seconds since 1970; None where the file had vanished already."""
+    return state[0][2] / 1e9 or None
+
+
+def _may_come(probes: str) -> bool:
+    """Whether probes that cannot be read may be written yet."""
+    path = Path(probes)
+    return path.suffix in (".npy", ".npz") or not (path.exists() or ":" in probes)
 
 
 def _print_summary(step: int, results: dict[int, Measurements]) -> None:
