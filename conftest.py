@@ -6,6 +6,7 @@ import warnings
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 if shutil.which("nvidia-smi") is None:
     os.environ["TRITON_INTERPRET"] = "1"  # Triton decides on import whether kernels run on a CPU
@@ -14,6 +15,10 @@ if shutil.which("nvidia-smi") is None:
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)
     import tensorboard.plugin_util  # noqa: F401  # its html5lib warns about itself
+
+# How long an example takes depends on what else the machine does: that is no finding.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 
 REAL_DATA = Path(os.environ.get("SPARSIGHT_TEST_DATA", Path(__file__).parents[1] / "shared"))
 

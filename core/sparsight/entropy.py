@@ -34,8 +34,8 @@ def rfav_entropy(activations: NDArray[Any], axis: int = 1) -> Floats:
         total = exponentials.sum(axis=-1)
         # e^x x -> 0 as x -> -inf; a channel at -inf must give NaN all the same, and 0 * -inf does
         entropy: Floats = np.log(total) - (exponentials * shifted).sum(axis=-1) / total
-    # Rounding may leave -1e-8 or ln D + 1e-7; np.clip would keep NaN as it is.
-    return np.clip(entropy, 0, entropy.dtype.type(np.log(rfavs.shape[-1])))
+    # Rounding may leave ln D + 1e-7, and nothing below 0: S >= 1, and no product is above 0.
+    return np.minimum(entropy, entropy.dtype.type(np.log(rfavs.shape[-1])))
 
 
 def relative_entropy(entropy: NDArray[Any], channels: int) -> Floats:

@@ -78,7 +78,6 @@ class LayerAccumulator:
 
     layer: LayerInfo
     shown: tuple[int, ...] = ()
-    _probes: int = 0
     _finite: int = 0
     _nan: int = 0
     _deficit: float = 0.0  # sum of ln D - H: exact where H is close to ln D
@@ -103,7 +102,6 @@ class LayerAccumulator:
         values = entropy[finite].astype(np.float64)
         highest = float(np.log(self.layer.channels))
         deficit = highest - values
-        self._probes += len(entropy)
         self._finite += values.size
         self._nan += positions - values.size
         self._deficit += float(deficit.sum())
@@ -126,7 +124,6 @@ class LayerAccumulator:
         """Add what another accumulator of the same layer gathered, on another rank, say."""
         if other.layer != self.layer:
             raise UsageError(f"cannot merge layer {other.layer.name!r} into {self.layer.name!r}")
-        self._probes += other._probes
         self._finite += other._finite
         self._nan += other._nan
         self._deficit += other._deficit
@@ -240,10 +237,9 @@ def _percentiles(levels: NDArray[np.int64], highest: float, wanted: Iterable[flo
             results.append(float("nan"))
             continue
         rank = percent / 100 * total
-        level = min(int(np.searchsorted(cumulative, rank)), _LEVELS - 1)
-        below = int(cumulative[level]) - int(levels[level])
-        within = (rank - below) / levels[level] if levels[level] else 0.0
-        results.append(float((level + min(max(within, 0.0), 1.0)) / _LEVELS * highest))
+        level = int(np.searchsorted(cumulative, rank))  # rank > 0, so this level holds a value
+        within = 1 - (cumulative[level] - rank) / levels[level]
+        results.append(float((level + within) / _LEVELS * highest))
     return results
 
 

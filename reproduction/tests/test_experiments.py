@@ -11,13 +11,13 @@ import subprocess
 import sys
 import time
 import warnings
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
 import torch
 from reproduction.tests.layouts import write_cifar_10
 from rich.console import Console
+from tests.waiting import started, wait_until
 
 from sparsight.cli import main
 from sparsight.errors import RunError, UsageError
@@ -87,14 +87,15 @@ def weights_of(folder):
 
 def kill_in_the_middle(command, path):
     """Kill a run, which is given no chance to tidy up, when its second epoch is checkpointed."""
-    process = subprocess.Popen(command, stderr=subprocess.PIPE)
-    end = time.monotonic() + 120
-    while time.monotonic() < end and process.poll() is None:
-        if path.exists() and len(checkpoint(path.parent)["history"]["seconds"]) >= 2:
-            break
-        time.sleep(0.005)
-    process.send_signal(signal.SIGKILL)
-    _, errors = process.communicate()
+
+    def checkpointed():
+        return path.exists() and len(checkpoint(path.parent)["history"]["seconds"]) >= 2
+
+    with started(command, stderr=subprocess.PIPE) as process:
+        while process.poll() is None and not checkpointed():
+            time.sleep(0.005)
+        process.send_signal(signal.SIGKILL)
+        _, errors = process.communicate()
     assert process.returncode == -signal.SIGKILL, errors.decode()
 
 
@@ -286,34 +287,19 @@ def is_run_by_another(folder):
     return False
 
 
-def holds_within(seconds, condition):
-    end = time.monotonic() + seconds
-    while not condition() and time.monotonic() < end:
-        time.sleep(0.05)
-    return condition()
-
-
 def test_jobs_end_when_their_parent_is_killed(data, tmp_path):
-    """At once: in the middle of a first epoch that takes longer than what is waited for here."""
+    """At once: in the middle of their first epoch."""
     arguments = ["--preset", "small", "--network", "sr1Net", "--size", "m", "--data", str(data)]
     arguments += [*SMALL, "--training-images", "580", "--seed", "1", "--seed", "2"]
     command = [*PAPER, "run", *arguments, "--runs", str(tmp_path), "--jobs", "2"]
     folders = [tmp_path / f"cifar-10_sr1Net-m_sgd_seed{seed}" for seed in (1, 2)]
-    said = tmp_path / "said"
-    with said.open("w") as errors:
-        parent = subprocess.Popen(command, stderr=errors, start_new_session=True)
-    try:
-        begun = [lambda folder=folder: any(folder.glob("*tfevents*")) for folder in folders]
-        holds_within(120, lambda: parent.poll() is not None or all(has() for has in begun))
-        assert parent.poll() is None, said.read_text()
+    with started(command) as parent:
+        wait_until(lambda: all(any(folder.glob("*tfevents*")) for folder in folders), parent)
         assert all(map(is_run_by_another, folders))
         parent.kill()
         parent.wait()
-        assert holds_within(5, lambda: not any(map(is_run_by_another, folders)))
-    finally:
-        with suppress(ProcessLookupError):  # none is left
-            os.killpg(parent.pid, signal.SIGKILL)
-        parent.wait()
+        wait_until(lambda: not any(map(is_run_by_another, folders)))
+    assert not any((folder / "checkpoint.pt").exists() for folder in folders)
 
 
 class Killed(Experiment):

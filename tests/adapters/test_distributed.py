@@ -1,8 +1,11 @@
 """Two processes over gloo, compared with one process on the joined batch."""
 
-import socket
+import contextlib
 import traceback
+from collections.abc import Iterator
+from multiprocessing.connection import Connection, wait
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -75,10 +78,10 @@ def sharded_measurement(rank: int) -> list[float]:
     return [m.statistics["entropy"] for m in measure(model, probes, batch_size=1)]
 
 
-def worker(rank: int, port: int, logdir: str, results) -> None:
+def worker(rank: int, meeting: str, logdir: str, results: Connection) -> None:
     try:
         torch.set_num_threads(1)
-        address = f"tcp://127.0.0.1:{port}"
+        address = f"file://{meeting}"
         dist.init_process_group("gloo", init_method=address, rank=rank, world_size=WORLD)
         found = {
             "data_parallel": as_arrays(data_parallel(rank)),
@@ -86,11 +89,11 @@ def worker(rank: int, port: int, logdir: str, results) -> None:
             "recording": recording(rank, logdir),
             "sharded_measurement": sharded_measurement(rank),
         }
-        results.put((rank, found))
+        results.send(found)
         dist.barrier()
         dist.destroy_process_group()
     except BaseException:
-        results.put((rank, traceback.format_exc()))
+        results.send(traceback.format_exc())
 
 
 def as_arrays(tensors: dict[str, Tensor]) -> dict:
@@ -101,21 +104,33 @@ def as_arrays(tensors: dict[str, Tensor]) -> dict:
 def both(tmp_path_factory) -> tuple[list[dict], Path]:
     """What the two ranks found, and where they recorded; one start for all tests."""
     logdir = tmp_path_factory.mktemp("distributed")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    meeting = str(tmp_path_factory.mktemp("meeting") / "file")
+    with contextlib.ExitStack() as stack:
+        ranks = [stack.enter_context(working(rank, meeting, str(logdir))) for rank in range(WORLD)]
+        found: dict[Any, dict] = {}
+        while len(found) < WORLD:
+            for results in wait([results for results in ranks if results not in found]):
+                found[results] = results.recv()
+                assert isinstance(found[results], dict), found[results]
+    return [found[results] for results in ranks], logdir
+
+
+@contextlib.contextmanager
+def working(*arguments: Any) -> Iterator[Connection]:
+    """What a worker sends; EOFError where it dies before. The worker does not outlive the block."""
     context = mp.get_context("spawn")
-    results = context.Queue()
-    arguments = [(rank, port, str(logdir), results) for rank in range(WORLD)]
-    processes = [context.Process(target=worker, args=args) for args in arguments]
-    for process in processes:
+    results, sender = context.Pipe(duplex=False)
+    process = context.Process(target=worker, args=(*arguments, sender))
+    with results, sender:
         process.start()
-    found = dict(results.get(timeout=240) for _ in range(WORLD))
-    for process in processes:
-        process.join(timeout=60)
-    for value in found.values():
-        assert isinstance(value, dict), value
-    return [found[rank] for rank in range(WORLD)], logdir
+        sender.close()
+        try:
+            yield results
+            process.join()
+        finally:
+            process.kill()
+            process.join()
+            process.close()
 
 
 @pytest.mark.parametrize("what", ["data_parallel", "fully_sharded"])

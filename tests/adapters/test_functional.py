@@ -114,7 +114,7 @@ def test_autocast_changes_nothing():
     torch.testing.assert_close(squared, expected, rtol=1e-6, atol=1e-6)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     shape=st.lists(st.integers(1, 5), min_size=2, max_size=4),
     scale=st.sampled_from([1e-3, 1.0, 20.0, 1e4]),

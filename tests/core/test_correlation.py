@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
+from typing import Any
 
 import numpy as np
 import pytest
@@ -74,8 +75,34 @@ def test_bins_are_centred_on_hundredths() -> None:
         plane = np.array([[1, -1, 0, 0], [0, 0, 1, -1]])
         filters = np.array([[1, 0], [np.cos(angle), np.sin(angle)]]) @ plane
         counts = correlation_summary(filters).counts
-        assert counts.shape == (BINS,)
+        assert counts.shape == (201,)
         assert np.flatnonzero(counts).tolist() == [100 + round(wanted * 100)]
+
+
+def pair(coefficient: float) -> np.ndarray:
+    """Two filters whose coefficient this is."""
+    plane = np.array([[1, -1, 0, 0], [0, 0, 1, -1]])
+    return np.array([[1, 0], [coefficient, np.sqrt(1 - coefficient**2)]]) @ plane
+
+
+@pytest.mark.parametrize("coefficient", [1 / 8, 3 / 8, 5 / 8, 7 / 8])
+def test_between_two_bins_rounding_does_not_choose(coefficient: float) -> None:
+    """Half a bin beyond a bin's centre, give or take what a matrix product rounds: away from 0."""
+    away = round(100 * coefficient + 0.5)
+    for error in (-2e-15, 0, 2e-15):
+        counts = correlation_summary(pair(coefficient + error)).counts
+        assert np.flatnonzero(counts).tolist() == [100 + away]
+        counts = correlation_summary(pair(-coefficient - error)).counts
+        assert np.flatnonzero(counts).tolist() == [100 - away]
+
+
+def test_no_coefficient_is_beyond_one() -> None:
+    """However a product of equal or opposite filters is rounded."""
+    filters = np.random.default_rng(0).normal(size=(60, 7))
+    both = np.concatenate([filters, filters, -filters])
+    coefficients = filter_correlations(both)
+    assert (coefficients.min(), coefficients.max()) == (-1, 1)
+    assert correlation_summary(both).largest == 1
 
 
 def test_equal_and_opposite_filters() -> None:
@@ -99,6 +126,18 @@ def test_filters_without_variance_are_left_out(constant: float) -> None:
     np.testing.assert_array_equal(found.counts, expected.counts)
     assert found.mean == pytest.approx(expected.mean)
     assert np.isnan(filter_correlations(filters)[2]).all()
+
+
+@given(st.integers(1, 40), st.integers(1, 40), st.integers(-40, 40), st.booleans())
+def test_variance_is_judged_by_the_filters_own_weights(
+    number: int, length: int, power: int, varies: bool
+) -> None:
+    """A filter varies by more than 1e-7 of what its weights are: whatever their unit, however many
+    they are, and however many filters there are."""
+    filters = np.ones((number, 2 * length))
+    filters[:, ::2] += 2.2e-7 if varies else 1.8e-7  # a deviation of half of it
+    summary = correlation_summary(filters * 10.0**power)
+    assert summary.constant_filters == (0 if varies else number)
 
 
 def test_one_broken_weight_spoils_only_its_own_filter() -> None:
@@ -144,6 +183,28 @@ def test_blocks_change_nothing(block: int, monkeypatch: pytest.MonkeyPatch) -> N
     np.testing.assert_array_equal(cut.counts, whole.counts)
     assert cut.mean == pytest.approx(whole.mean, abs=1e-12)
     assert (cut.largest, cut.constant_filters) == (pytest.approx(whole.largest), 1)
+
+
+@pytest.mark.parametrize(("held", "made"), [(2, 16), (3, 13), (6, 0)])
+def test_filters_are_made_anew_no_more_often_than_memory_asks_for(
+    held: int, made: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Blocks of filters of length 1 are kept while there is room, what was used last first."""
+    filters = np.random.default_rng(0).normal(size=(24, 5))
+    expected = correlation_summary(filters)
+    sizes: list[int] = []
+
+    def counting(rows: np.ndarray, mean: np.ndarray | None) -> Any:
+        sizes.append(len(rows))
+        return unit_rows(rows, mean)
+
+    unit_rows = correlation._unit_rows
+    monkeypatch.setattr(correlation, "_unit_rows", counting)
+    monkeypatch.setattr(correlation, "_BLOCK", 4)
+    monkeypatch.setattr(correlation, "_HELD", held * 4 * 5 * 8)
+    found = correlation_summary(filters)
+    assert sizes == [4] * (6 + made)
+    np.testing.assert_array_equal(found.counts, expected.counts)
 
 
 def test_many_filters_take_little_memory() -> None:

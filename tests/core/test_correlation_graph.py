@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -34,7 +34,6 @@ def assert_equal(found, wanted):
         assert getattr(found, name) == pytest.approx(value, abs=1e-12, nan_ok=True), name
 
 
-@settings(deadline=None)
 @given(weights | random, st.sampled_from(["own", "filters"]), st.sampled_from([1, 2, 5, 7, 512]))
 def test_counts_are_numpys(filters, centre, block):
     with pytest.MonkeyPatch.context() as patch:

@@ -5,6 +5,7 @@ import os
 import resource
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +35,7 @@ sys.exit(main(sys.argv[1:]))
 
 
 def run(folder: Path, model: bytes | None = None, command: str = "analyze"):
-    """The command line in a process of its own, with 4 GB and a minute."""
+    """The command line in a process of its own, with 4 GB and a minute of the CPU."""
     if model is not None:
         (folder / "model.onnx").write_bytes(model)
     np.savez(folder / "probes.npz", x=PROBES)
@@ -47,7 +48,6 @@ def run(folder: Path, model: bytes | None = None, command: str = "analyze"):
         cwd=folder,
         capture_output=True,
         text=True,
-        timeout=90,
         env=environment,
     )
 
@@ -225,12 +225,14 @@ def test_external_data_that_is_there(tmp_path):
 
 
 def attempt(content: bytes) -> None:
-    """What is read of a model before ONNX Runtime sees it either works or is refused."""
+    """What is read of a model before ONNX Runtime sees it either works or is refused, soon."""
+    start = time.process_time()  # what others do on the machine does not count
     with contextlib.suppress(SparsightError):
         model = open_model(content)
         for tap in find_taps(model).taps:
             filters(model, tap)
         _ = model.inferred
+    assert time.process_time() - start < 2
 
 
 def test_what_is_no_text_in_metadata_is_left_alone():
@@ -242,13 +244,13 @@ def test_what_is_no_text_in_metadata_is_left_alone():
     assert find_taps(open_model(content)).taps == find_taps(open_model(CONTENT)).taps
 
 
-@settings(max_examples=150, deadline=2000)
+@settings(max_examples=150)
 @given(st.integers(0, len(CONTENT)))
 def test_cut_short(length):
     attempt(CONTENT[:length])
 
 
-@settings(max_examples=300, deadline=2000)
+@settings(max_examples=300)
 @given(st.lists(st.tuples(st.integers(0, len(CONTENT) - 1), st.integers(0, 255)), max_size=8))
 def test_changed_bytes(changes):
     content = bytearray(CONTENT)
@@ -257,7 +259,7 @@ def test_changed_bytes(changes):
     attempt(bytes(content))
 
 
-@settings(max_examples=100, deadline=2000)
+@settings(max_examples=100)
 @given(st.binary(max_size=300))
 def test_any_bytes(content):
     attempt(content)

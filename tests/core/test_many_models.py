@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.core import graphs
 from tests.core.agreement import assert_agreement
@@ -96,7 +96,7 @@ def networks(draw):
     return content, graphs.random((draw(st.integers(1, 3)), wanted, *sides), scale)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60)
 @given(networks())
 def test_graphs_by_chance(network):
     content, values = network

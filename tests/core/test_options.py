@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +15,7 @@ import pytest
 from PIL import Image
 from tests.core import graphs, reference
 from tests.core.test_analysis import PROBES, network
+from tests.waiting import started, wait_until
 
 import sparsight
 from sparsight.cli import campaign, main
@@ -382,16 +382,13 @@ def test_watch(folder):
     command += ["--logdir", "run", "--device", "cpu", "--watch"]
     for name in ("epoch_1.onnx", "epoch_2.onnx"):
         os.rename(name, name + ".later")
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    try:
+    with started(command, stderr=subprocess.PIPE, text=True) as process:
         waiting = process.stderr.readline()
         for epoch in (1, 2):
             os.rename(f"epoch_{epoch}.onnx.later", f"epoch_{epoch}.onnx")
-            _until(lambda last=epoch: _steps()[-1:] == (last,))
+            wait_until(lambda last=epoch: _steps()[-1:] == (last,), process)
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=30)
-    finally:
-        process.kill()
+        _, err = process.communicate()
     assert process.returncode == 0, err
     assert waiting.startswith("waiting: ")
 
@@ -539,10 +536,3 @@ def _steps():
         return read_run("run").steps
     except sparsight.SparsightError:
         return ()
-
-
-def _until(condition):
-    end = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.2)

@@ -184,7 +184,6 @@ def test_a_batch_that_does_not_fit_leaves_nothing_behind(how):
         [sys.executable, "-c", LIMITED, how],
         capture_output=True,
         text=True,
-        timeout=120,
         # address space that malloc reserves for arenas of its own would count as well
         env={**os.environ, "MALLOC_ARENA_MAX": "1"},
     )

@@ -11,6 +11,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import numpy_helper
+from tests.waiting import started
 
 from sparsight.reader import read_run
 from sparsight_torch.demo.report import disagreement
@@ -84,13 +85,9 @@ def test_a_foreign_folder_is_left_alone(tmp_path):
 
 
 def test_it_serves_the_tab_until_interrupted(tmp_path):
-    process = subprocess.Popen(
-        [*DEMO, "--epochs", "1", "--port", "0", "--logdir", str(tmp_path / "runs")],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    try:
+    command = [*DEMO, "--epochs", "1", "--port", "0", "--logdir", str(tmp_path / "runs")]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    with started(command, text=True, **pipes) as process:
         lines = []
         for line in process.stdout:
             lines.append(line)
@@ -98,10 +95,7 @@ def test_it_serves_the_tab_until_interrupted(tmp_path):
                 break
         else:
             pytest.fail("".join(lines))
-        with urllib.request.urlopen(match[1] + "data/plugin/sparsity/index", timeout=30) as answer:
+        with urllib.request.urlopen(match[1] + "data/plugin/sparsity/index") as answer:
             assert b"vanillaNet-s" in answer.read()
         process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=30) == 0
-    finally:
-        process.kill()
-        process.communicate()
+        assert process.wait() == 0

@@ -10,21 +10,27 @@ import pytest
 from playwright.sync_api import BrowserContext, expect, sync_playwright
 from tests.e2e.oddities import STEPS, write_oddities
 from tests.e2e.synthetic import Plan, write_run
-from tests.e2e.tabs import LOADERS, Board, serving
-
-expect.set_options(timeout=30_000)  # milliseconds: two cores, shared with TensorBoard
+from tests.e2e.tabs import Board, serving
+from tests.tensorboards import LOADERS
 
 CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
 
 
 @pytest.fixture(scope="session")
-def browser() -> Iterator[BrowserContext]:
+def browser(pytestconfig: pytest.Config) -> Iterator[BrowserContext]:
     """Debian's Chromium; its pages share what they have cached of TensorBoard's own page."""
     if not Path(CHROMIUM).exists():
         pytest.skip("the browser tests need Chromium (Debian: apt-get install chromium)")
+    # Half of what a test has, in milliseconds, so that it is Playwright that says what is missing.
+    limit = 1000 * float(pytestconfig.getini("timeout")) / 2
+    expect.set_options(timeout=limit)
     with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield started.new_context(viewport={"width": 1280, "height": 900}, color_scheme="light")
+        started = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox"], timeout=limit
+        )
+        context = started.new_context(viewport={"width": 1280, "height": 900}, color_scheme="light")
+        context.set_default_timeout(limit)
+        yield context
         started.close()
 
 

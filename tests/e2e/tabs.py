@@ -5,47 +5,24 @@ from __future__ import annotations
 import contextlib
 import http.server
 import json
-import re
-import subprocess
-import sys
 import threading
-import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import quote
 
 from playwright.sync_api import BrowserContext, Frame, Page
-
-T = TypeVar("T")
-
-LOADERS = {"rust": "true", "python": "false"}
-WAIT = 60  # seconds: two cores, and TensorBoard imports much
+from tests.tensorboards import TensorBoard, tensorboard
 
 
 class Board:
-    """A TensorBoard process on a free port."""
+    """A TensorBoard, and a page of the browser that shows it."""
 
-    def __init__(self, logdir: Path, loader: str = "rust", *flags: str) -> None:
-        command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(logdir), "--port=0"]
-        options = [f"--load_fast={LOADERS[loader]}", "--reload_interval=1", *flags]
-        self._process = subprocess.Popen(
-            [*command, *options], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-        )
-        self.log: list[str] = []
+    def __init__(self, server: TensorBoard) -> None:
+        self.address = server.address
         self.page: Page | None = None
-        threading.Thread(target=self._read_log, daemon=True).start()
-        self.address = wait_until(self._find_address).rstrip("/")
-
-    def _read_log(self) -> None:
-        assert self._process.stderr is not None
-        self.log.extend(iter(self._process.stderr.readline, ""))
-
-    def _find_address(self) -> str | None:
-        found = re.search(r"http://\S+?:\d+/\S*", "".join(self.log))
-        assert found or self._process.poll() is None, "".join(self.log)
-        return found[0] if found else None
+        self._server = server
 
     def json(self, route: str) -> Any:
         """An answer of the plugin."""
@@ -54,42 +31,27 @@ class Board:
 
     def wait_for(self, **steps: int) -> None:
         """Wait until these runs have so many steps."""
-        wait_until(lambda: self._steps().items() >= steps.items())
+        self._server.wait_until(lambda: self._steps().items() >= steps.items())
 
     def _steps(self) -> dict[str, int]:
         return {entry["run"]: entry["steps"] for entry in self.json("index")["runs"]}
 
     def close(self) -> None:
-        """End the process."""
+        """End the process, and leave its page."""
         if self.page is not None:
             self.page.close()
-        self._process.terminate()
-        try:
-            self._process.wait(timeout=20)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        if self._process.stderr is not None:
-            self._process.stderr.close()
-
-
-def wait_until(look: Callable[[], T | None]) -> T:
-    """What `look` finds, as soon as it finds something."""
-    end = time.monotonic() + WAIT
-    while not (found := look()):
-        assert time.monotonic() < end, f"nothing was found within {WAIT} s"
-        time.sleep(0.1)
-    return found
+        self._server.close()
 
 
 @contextlib.contextmanager
 def serving(logdir: Path, loader: str = "rust", *flags: str) -> Iterator[Board]:
     """A TensorBoard on this log directory."""
-    board = Board(logdir, loader, *flags)
-    try:
-        yield board
-    finally:
-        board.close()
+    with tensorboard(logdir, loader, "--reload_interval=1", *flags) as server:
+        board = Board(server)
+        try:
+            yield board
+        finally:
+            board.close()
 
 
 class Tab:
@@ -146,7 +108,6 @@ def opened(browser: BrowserContext, board: Board, **view: str) -> Iterator[Tab]:
     page = board.page
     if page is None:
         page = board.page = browser.new_page()
-        page.set_default_timeout(1000 * WAIT / 2)
         tab = Tab(page)
         page.goto(f"{board.address}/#sparsity{parameters}")
     else:
@@ -183,6 +144,10 @@ def notebook(source: str) -> Iterator[str]:
             """Say nothing."""
 
     with http.server.ThreadingHTTPServer(("localhost", 0), Page) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://localhost:{server.server_port}/notebooks/Training.ipynb"
-        server.shutdown()
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://localhost:{server.server_port}/notebooks/Training.ipynb"
+        finally:
+            server.shutdown()
+            thread.join()

@@ -11,7 +11,8 @@ import pytest
 from playwright.sync_api import BrowserContext, expect
 from tests.e2e.canvases import point
 from tests.e2e.synthetic import SMALL, Plan, write_run
-from tests.e2e.tabs import Board, notebook, only, opened, serving, wait_until
+from tests.e2e.tabs import Board, notebook, only, opened, serving
+from tests.waiting import wait_until
 
 from sparsight.reader import read_run
 from sparsight.writer import RunWriter
@@ -117,14 +118,13 @@ def test_caveats_stand_at_the_layer_concerned(rust_board: Board, browser: Browse
 def test_follows_the_colours_of_tensorboard(
     rust_board: Board, browser: BrowserContext, dark: bool
 ) -> None:
-    page = browser.new_page()
-    page.goto(f"{rust_board.address}/?darkMode={str(dark).lower()}#sparsity")
-    frame = page.frame_locator("iframe[src*='name=sparsity']")
-    expect(frame.get_by_role("heading", name="Overview")).to_be_visible()
-    background = "getComputedStyle(document.body).backgroundColor"
-    colour = "rgb(31, 32, 35)" if dark else "rgb(255, 255, 255)"
-    assert frame.locator("body").evaluate(f"() => {background}") == colour
-    page.close()
+    with browser.new_page() as page:
+        page.goto(f"{rust_board.address}/?darkMode={str(dark).lower()}#sparsity")
+        frame = page.frame_locator("iframe[src*='name=sparsity']")
+        expect(frame.get_by_role("heading", name="Overview")).to_be_visible()
+        background = "getComputedStyle(document.body).backgroundColor"
+        colour = "rgb(31, 32, 35)" if dark else "rgb(255, 255, 255)"
+        assert frame.locator("body").evaluate(f"() => {background}") == colour
 
 
 def test_an_empty_log_directory_says_how_to_write_a_run(
@@ -181,11 +181,11 @@ def test_works_under_a_path_prefix(prefixed: Board, logdir: Path, browser: Brows
 
 def test_works_in_a_notebook(prefixed: Board, logdir: Path, browser: BrowserContext) -> None:
     view = "p.sparsity.layer=conv3&p.sparsity.epoch=30"
-    with notebook(f"{prefixed.address}/#sparsity&{view}") as address:
-        page = browser.new_page()
+    address = f"{prefixed.address}/#sparsity&{view}"
+    with notebook(address) as outside, browser.new_page() as page:
         problems: list[str] = []
         page.on("pageerror", lambda error: problems.append(str(error)))
-        page.goto(address)
+        page.goto(outside)
         frame = page.frame_locator("iframe").frame_locator("iframe[src*='name=sparsity']")
         expect(frame.get_by_role("img", name="Entropy map of conv3, epoch 30")).to_have_count(2)
         row = frame.get_by_role("row").filter(has=frame.get_by_role("rowheader", name="sr2Net-s"))
@@ -197,7 +197,6 @@ def test_works_in_a_notebook(prefixed: Board, logdir: Path, browser: BrowserCont
         expect(frame.get_by_role("img", name="Entropy map of conv3, epoch 32")).to_have_count(2)
         (outer,) = (one for one in page.frames if one.parent_frame == page.main_frame)
         wait_until(lambda: "p.sparsity.epoch=32" in outer.evaluate("location.hash"))
-        page.close()
     assert problems == []
 
 
@@ -212,9 +211,8 @@ def test_a_resumed_run_is_one_line(
 
 def test_says_so_when_tensorboard_stops(tmp_path: Path, browser: BrowserContext) -> None:
     write_run(tmp_path / "only", Plan(layers=SMALL[-1:], epochs=3, shown=1))
-    with serving(tmp_path) as board:
+    with serving(tmp_path) as board, browser.new_page() as page:
         board.wait_for(only=5)
-        page = browser.new_page()
         page.goto(f"{board.address}/#sparsity")
         frame = page.frame_locator("iframe[src*='name=sparsity']")
         expect(frame.get_by_text("5 of 5 epochs")).to_be_visible()
@@ -222,7 +220,6 @@ def test_says_so_when_tensorboard_stops(tmp_path: Path, browser: BrowserContext)
         warnings = frame.get_by_role("status", name="Warnings")
         expect(warnings).to_contain_text("TensorBoard does not answer")
         expect(frame.get_by_text("5 of 5 epochs")).to_be_visible()
-        page.close()
 
 
 def test_a_difference_of_one_run_says_what_it_needs(

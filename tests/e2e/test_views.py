@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from playwright.sync_api import BrowserContext, expect
 from tests.e2e.canvases import drawn, point
 from tests.e2e.synthetic import SMALL
-from tests.e2e.tabs import Board, Tab, opened, wait_until
+from tests.e2e.tabs import Board, Tab, opened
+from tests.waiting import wait_until
 
 from sparsight.reader import read_run
 

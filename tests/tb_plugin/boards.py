@@ -4,22 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import http.client
-import importlib.util
 import json
-import re
 import struct
-import subprocess
-import sys
-import threading
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
-from urllib.parse import urlencode
+from typing import Any
+from urllib.parse import urlencode, urlsplit
 
 import numpy as np
-import pytest
+from tests.tensorboards import TensorBoard, tensorboard
 
 from sparsight import schema
 from sparsight.correlation import correlation_summary
@@ -27,9 +21,6 @@ from sparsight.measurement import BatchStatistics, LayerAccumulator, LayerMeasur
 from sparsight.probes import shown_probes
 from sparsight.writer import EventSink, RunWriter
 
-T = TypeVar("T")
-
-LOADERS = {"rust": "true", "python": "false"}
 PROVIDERS = {"rust": "GrpcDataProvider", "python": "MultiplexerDataProvider"}
 
 
@@ -113,22 +104,13 @@ def decode_frame(body: bytes) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
 
 
 class Board:
-    """A TensorBoard process, and requests to it."""
+    """A TensorBoard, and requests to it."""
 
-    def __init__(self, logdir: Path, loader: str, *flags: str) -> None:
+    def __init__(self, server: TensorBoard, loader: str) -> None:
         self.loader = loader
-        command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(logdir), "--port=0"]
-        self._process = subprocess.Popen(
-            [*command, f"--load_fast={LOADERS[loader]}", *flags],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        self.log: list[str] = []
-        self._reader = threading.Thread(target=self._read_log, daemon=True)
-        self._reader.start()
-        address = self.wait_until(lambda: re.search(r"http://\S+?:(\d+)(/\S*)?", "".join(self.log)))
-        self.port, self.prefix = int(address[1]), (address[2] or "").rstrip("/")
+        self.wait_until = server.wait_until
+        address = urlsplit(server.address)
+        self.port, self.prefix = address.port, address.path
 
     def get(
         self, path: str, headers: Mapping[str, str] | None = None, method: str = "GET", **query: Any
@@ -136,7 +118,7 @@ class Board:
         """Answer of one of the plugin's routes (or of TensorBoard's, for a path from the root)."""
         where = path if path.startswith("/") else f"/data/plugin/sparsity/{path}"
         text = urlencode({name.rstrip("_"): value for name, value in query.items()})
-        connection = http.client.HTTPConnection("localhost", self.port, timeout=60)
+        connection = http.client.HTTPConnection("localhost", self.port)
         with contextlib.closing(connection):
             connection.request(
                 method,
@@ -155,38 +137,12 @@ class Board:
 
         self.wait_until(loaded)
 
-    def close(self) -> None:
-        self._process.terminate()
-        self._process.wait(20)
-        self._reader.join(20)
-        assert self._process.stderr is not None
-        self._process.stderr.close()
-
-    def _read_log(self) -> None:
-        assert self._process.stderr is not None
-        self.log.extend(iter(self._process.stderr.readline, ""))
-
-    def wait_until(self, ready: Callable[[], T], seconds: float = 40) -> T:
-        """What `ready` returns as soon as it is true."""
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            if result := ready():
-                return result
-            assert self._process.poll() is None, "".join(self.log)
-            time.sleep(0.1)
-        raise AssertionError("TensorBoard did not get there: " + "".join(self.log))
-
 
 @contextlib.contextmanager
 def serving(logdir: Path, loader: str, *flags: str) -> Iterator[Board]:
     """A TensorBoard that is ended."""
-    if loader == "rust":
-        server = importlib.util.find_spec("tensorboard_data_server")
-        if server is None:
-            pytest.skip("TensorBoard's Rust loader is not available on this platform")
-    board = Board(logdir, loader, *flags)
-    try:
-        yield board
-    finally:
-        board.close()
-    assert "Traceback" not in "".join(board.log), "".join(board.log)
+    with tensorboard(logdir, loader, *flags) as server:
+        yield Board(server, loader)
+        server.close()
+        log = server.log
+    assert "Traceback" not in log, log

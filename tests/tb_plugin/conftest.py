@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.tb_plugin.boards import LOADERS, Board, serving, write_run
+from tests.tb_plugin.boards import Board, serving, write_run
+from tests.tensorboards import LOADERS
 from torch.utils.tensorboard import SummaryWriter
 
 

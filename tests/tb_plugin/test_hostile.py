@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.tb_plugin.boards import LOADERS, Board, network, serving, write_run
+from tests.tb_plugin.boards import Board, network, serving, write_run
 from tests.tb_plugin.damage import huge_tensor, map_header, maps_value, packed, raw
+from tests.tensorboards import LOADERS
 
 from sparsight import events, schema
 from sparsight.measurement import BatchStatistics, LayerAccumulator
