@@ -363,7 +363,7 @@ def _sums(chain: _Chain, values: str, counting: _Counting, output: str) -> str:
 
 def _above_zero(chain: _Chain, value: str, output: str = "") -> str:
     """Whether numbers are > 0; a NaN is not."""
-    return chain.add("Greater", value, chain.number(0), output=output)
+    return chain.add("Greater", value, chain.numbers(0), output=output)
 
 
 def _at_most_zero(chain: _Chain, value: str, output: str = "") -> str:
