@@ -20,7 +20,7 @@ from .evaluation import Evaluation
 from .footprint import activation_bytes, batch_that_fits, usual_batch, weight_bytes
 from .instrument import Instrumented, instrument
 from .measurement import BatchStatistics, LayerAccumulator
-from .model import Model, open_model
+from .model import Model, open_model, with_known
 from .probes import InputSpec, ProbeSet, load_probes, match_probes, shown_positions
 from .results import Measurements
 from .schema import COLUMNS, LayerInfo
@@ -28,7 +28,17 @@ from .session import Batch, TapSession
 from .shape_inference import sides
 from .taps import Tap, Taps, filters, find_taps, said_by_default, select_taps
 
-__all__ = ["Probes", "Settings", "analyze", "input_specs", "match_model", "measurable", "measure"]
+__all__ = [
+    "Probes",
+    "Settings",
+    "analyze",
+    "check_layers",
+    "input_specs",
+    "match_model",
+    "measurable",
+    "measure",
+    "scalar_inputs",
+]
 
 Probes = str | Path | NDArray[Any] | Mapping[str, NDArray[Any]]
 """An .npz or .npy file, an array, or an array for each input by name."""
@@ -128,9 +138,11 @@ def measure(
     `notice` is told, in a sentence, what was chosen."""
     model = model if isinstance(model, Model) else open_model(model)
     wanted = settings.computed
+    check_layers(model, settings.layers)
+    samples = match_model(model, probes)
+    model = with_known(model, samples.same_for_all)
     found = measurable(model, settings.layers)
     taps = found.taps
-    samples = match_model(model, probes)
     _check_mask(settings.mask, samples)
     keep = shown_positions(settings.shown, len(samples))
     # What the graph counts of ReLU inputs would have the padding in it.
@@ -283,6 +295,12 @@ def measurable(model: Model, layers: Sequence[str] | None = None) -> Taps:
     return select_taps(found, layers)
 
 
+def check_layers(model: Model, layers: Sequence[str] | None = None) -> None:
+    """Raises ModelError, or TargetError, where `measurable` would, whatever the probes."""
+    if not any(node.op_type == "If" for node in model.graph.node):
+        measurable(model, layers)
+
+
 def match_model(model: Model, probes: Probes | ProbeSet) -> ProbeSet:
     """Probes matched to a model's inputs. Raises ProbeError where they do not fit."""
     if isinstance(probes, ProbeSet):
@@ -301,6 +319,26 @@ def match_model(model: Model, probes: Probes | ProbeSet) -> ProbeSet:
 def input_specs(model: Model) -> list[InputSpec]:
     """What the inputs of a model want. Raises ModelError for one that is no tensor."""
     return [_input_spec(model, value) for value in model.inputs]
+
+
+def scalar_inputs(model: Model, given: Sequence[str]) -> dict[str, NDArray[Any]]:
+    """Scalar inputs by name, of entries "NAME=VALUE". Raises UsageError for one that does not
+    fit."""
+    types = {spec.name: spec.dtype for spec in input_specs(model) if spec.shape == ()}
+    values = {}
+    for entry in given:
+        name, _, text = entry.partition("=")
+        if name not in types:
+            raise UsageError(f"--input {entry}: no scalar input {name!r}; {nearest(name, types)}")
+        try:
+            with np.errstate(all="raise"):
+                number = int(text) if types[name].kind in "iu" else float(text)
+                values[name] = np.asarray(number).astype(types[name])
+        except (ValueError, OverflowError, FloatingPointError):
+            raise UsageError(
+                f"--input {entry}: a number was wanted ({types[name]}), as in {name}=1"
+            ) from None
+    return values
 
 
 def layer_info(tap: Tap) -> LayerInfo:

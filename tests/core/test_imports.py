@@ -39,6 +39,7 @@ ORDER = {
     "constants": {"numpy", "onnx"},
     "weights": {"numpy", "onnx"},
     "shape_inference": {"numpy", "onnx"},
+    "branches": {"numpy", "onnx"},
     "model": {"numpy", "onnx", "google"},
     "operators": {"numpy", "onnx"},
     "einsum": {"numpy", "onnx"},

@@ -20,12 +20,21 @@ Shape = tuple[int | str, ...]
 def taps(
     model: Annotated[Path, typer.Argument(help="An .onnx file.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    inputs: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--input", help="Value of a scalar input that decides what runs.", metavar="NAME=VALUE"
+        ),
+    ] = None,
 ) -> None:
     """List the layers that are measured, and those left out, with the reason."""
-    from ..model import open_model
+    from ..analysis import scalar_inputs
+    from ..model import open_model, with_known
     from ..taps import find_taps
 
     opened = open_model(model)
+    if inputs:
+        opened = with_known(opened, scalar_inputs(opened, inputs))
     found = find_taps(opened)
     maps = {tap.name: _map_shape(opened.inferred.get(tap.tensor), tap) for tap in found.taps}
     if as_json:
