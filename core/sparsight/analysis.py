@@ -22,6 +22,7 @@ from .instrument import Instrumented, instrument
 from .measurement import BatchStatistics, LayerAccumulator
 from .model import Model, open_model, with_known
 from .probes import InputSpec, ProbeSet, load_probes, match_probes, shown_positions
+from .renaming import renamed
 from .results import Measurements
 from .schema import COLUMNS, LayerInfo
 from .session import Batch, TapSession
@@ -69,6 +70,8 @@ class Settings:
     """An input, [N, L], that is 0 at padded positions: they are left out of maps of shape [L]."""
     memory_limit: int | None = None
     """Bytes that weights and activations may take on the device."""
+    names_from: str | Path | None = None
+    """A model whose layers' names are taken where the weights are its."""
 
     def __post_init__(self) -> None:
         if self.batch_size is not None and self.batch_size < 1:
@@ -108,6 +111,7 @@ def analyze(
     centre: Centre = "own",
     mask: str | None = None,
     memory_limit: int | None = None,
+    names_from: str | Path | None = None,
     progress: Progress | None = None,
 ) -> Measurements:
     """Measure the layers of an exported ONNX model on a probe set, in graph order.
@@ -117,12 +121,15 @@ def analyze(
     `statistics` is "entropy", "all", or names of `schema.COLUMNS`. `shown` is how many probes,
     spread over the set, or which, have their entropy maps kept. `mask` names an input, [N, L],
     that is 0 at padded positions, which are left out. `memory_limit`, in bytes, bounds the batch
-    that is chosen where none is given, and a CUDA device's arena. `progress` is called with the
-    number of samples after each batch. What was chosen, as the device by "auto", and what is left
-    out are logged by the logger "sparsight" as INFO. Raises a SparsightError, with a sentence, for
-    a model, probes or options that do not fit.
+    that is chosen where none is given, and a CUDA device's arena. `names_from` is the model before
+    it was optimised: layers get the names that their weights have there. `progress` is called with
+    the number of samples after each batch. What was chosen, as the device by "auto", and what is
+    left out are logged by the logger "sparsight" as INFO. Raises a SparsightError, with a sentence,
+    for a model, probes or options that do not fit.
     """
-    settings = Settings(layers, statistics, batch_size, device, shown, centre, mask, memory_limit)
+    settings = Settings(
+        layers, statistics, batch_size, device, shown, centre, mask, memory_limit, names_from
+    )
     return measure(model, probes, settings, progress)
 
 
@@ -138,10 +145,10 @@ def measure(
     `notice` is told, in a sentence, what was chosen."""
     model = model if isinstance(model, Model) else open_model(model)
     wanted = settings.computed
-    check_layers(model, settings.layers)
+    check_layers(model, settings)
     samples = match_model(model, probes)
     model = with_known(model, samples.same_for_all)
-    found = measurable(model, settings.layers)
+    found = measurable(model, settings.layers, settings.names_from)
     taps = found.taps
     _check_mask(settings.mask, samples)
     keep = shown_positions(settings.shown, len(samples))
@@ -155,9 +162,8 @@ def measure(
         source=model.source,
         memory_limit=settings.memory_limit,
     )
-    if settings.layers is None:
-        for line in said_by_default(found):
-            notice(line)
+    for line in (*found.remarks, *(said_by_default(found) if settings.layers is None else ())):
+        notice(line)
     _tell(session, settings, notice)
     size = _batch_size(model, taps, samples, session.device, settings, notice)
     gathered = [LayerAccumulator(layer_info(tap), keep) for tap in taps]
@@ -285,20 +291,24 @@ def _scores(model: Model, evaluation: Evaluation) -> str:
     return evaluation.output
 
 
-def measurable(model: Model, layers: Sequence[str] | None = None) -> Taps:
+def measurable(
+    model: Model,
+    layers: Sequence[str] | None = None,
+    names_from: str | Path | None = None,
+) -> Taps:
     """The taps to measure and what is left out. Raises ModelError where there is nothing."""
     found = find_taps(model)
     if not found.taps:
         reasons = "; ".join(f"{part.name}: {part.reason}" for part in found.left_out[:3])
         because = f" ({reasons})" if reasons else ""
         raise ModelError(f"{model.source} has no measurable layer{because}")
-    return select_taps(found, layers)
+    return select_taps(found if names_from is None else renamed(model, found, names_from), layers)
 
 
-def check_layers(model: Model, layers: Sequence[str] | None = None) -> None:
+def check_layers(model: Model, settings: Settings) -> None:
     """Raises ModelError, or TargetError, where `measurable` would, whatever the probes."""
     if not any(node.op_type == "If" for node in model.graph.node):
-        measurable(model, layers)
+        measurable(model, settings.layers, settings.names_from)
 
 
 def match_model(model: Model, probes: Probes | ProbeSet) -> ProbeSet:

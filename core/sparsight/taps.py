@@ -96,6 +96,8 @@ class Taps:
 
     taps: tuple[Tap, ...]
     left_out: tuple[LeftOut, ...]
+    remarks: tuple[str, ...] = ()
+    """What a user is to be told of them."""
 
 
 def find_taps(model: Model) -> Taps:
@@ -129,8 +131,10 @@ def select_taps(found: Taps, layers: Sequence[str] | None = None) -> Taps:
         for tap in found.taps
         if tap.name not in chosen
     )
-    return Taps(
-        tuple(tap for tap in found.taps if tap.name in chosen), (*found.left_out, *left_out)
+    return replace(
+        found,
+        taps=tuple(tap for tap in found.taps if tap.name in chosen),
+        left_out=(*found.left_out, *left_out),
     )
 
 

@@ -46,6 +46,7 @@ ORDER = {
     "output_layers": {"onnx"},
     "linear_outputs": {"onnx"},
     "taps": {"numpy", "onnx"},
+    "renaming": {"numpy"},
     "instrument": {"numpy", "onnx"},
     "layout": {"numpy"},
     "devices": set(),

@@ -88,6 +88,14 @@ def analyze(
             rich_help_panel=_MEASURING,
         ),
     ] = None,
+    names_from: Annotated[
+        Path | None,
+        typer.Option(
+            help="The model before it was optimised: layers get the names that their weights have "
+            "there.",
+            rich_help_panel=_MEASURING,
+        ),
+    ] = None,
     statistics: Annotated[
         str,
         typer.Option(
@@ -154,6 +162,7 @@ def analyze(
         centre=centre,
         mask=mask,
         memory_limit=None if memory_limit is None else parse_amount(memory_limit),
+        names_from=names_from,
     )
     pictures = PictureOptions(
         _size(size), scale, _numbers("mean", mean), _numbers("std", std), layout

@@ -102,7 +102,7 @@ class Campaign:
         for checkpoint in self._ready:
             try:
                 model = open_model(checkpoint.path)
-                check_layers(model, self.settings.layers)
+                check_layers(model, self.settings)
                 source = self.source
                 arrays = read_probes(source.probes, input_specs(model), source.pictures)
                 self._preview(match_model(model, arrays))
