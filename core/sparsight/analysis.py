@@ -21,7 +21,7 @@ from .evaluation import Evaluation
 from .footprint import activation_bytes, batch_that_fits, usual_batch, weight_bytes
 from .instrument import Instrumented, instrument
 from .measurement import BatchStatistics, LayerAccumulator
-from .model import Model, open_model
+from .model import Model, open_model, with_known
 from .probes import (
     InputSpec,
     ProbeSet,
@@ -30,6 +30,7 @@ from .probes import (
     match_probes,
     shown_positions,
 )
+from .renaming import renamed
 from .results import Measurements
 from .sample_axes import with_axes
 from .schema import COLUMNS, LayerInfo
@@ -37,7 +38,17 @@ from .session import Batch, TapSession
 from .shape_inference import sides
 from .taps import Tap, Taps, filters, find_taps, said_by_default, select_taps
 
-__all__ = ["Probes", "Settings", "analyze", "input_specs", "match_model", "measurable", "measure"]
+__all__ = [
+    "Probes",
+    "Settings",
+    "analyze",
+    "check_layers",
+    "input_specs",
+    "match_model",
+    "measurable",
+    "measure",
+    "scalar_inputs",
+]
 
 Probes = str | Path | NDArray[Any] | Mapping[str, NDArray[Any]]
 """An .npz or .npy file, an array, or an array for each input by name."""
@@ -71,6 +82,8 @@ class Settings:
     input_axes: SampleAxes = field(default_factory=dict)
     """By input, the axis that counts the samples, None if it is the same for all of them; of inputs
     that are not named, as the model's names of dimensions tell, else the first."""
+    names_from: str | Path | None = None
+    """A model whose layers' names are taken where the weights are its."""
 
     def __post_init__(self) -> None:
         if self.batch_size is not None and self.batch_size < 1:
@@ -111,6 +124,7 @@ def analyze(
     mask: str | None = None,
     memory_limit: int | None = None,
     input_axes: SampleAxes | None = None,
+    names_from: str | Path | None = None,
     progress: Progress | None = None,
 ) -> Measurements:
     """Measure the layers of an exported ONNX model on a probe set, in graph order.
@@ -123,9 +137,10 @@ def analyze(
     that is chosen where none is given, and a CUDA device's arena. `input_axes` says for inputs that
     are not [N, ...] which axis counts the samples, as 1 for a state [layers, N, hidden], or None
     where an input is the same for all of them; names of the model's dimensions, such as "batch",
-    say it too. `progress` is called with the number of samples after each batch. What was chosen,
-    as the device by "auto", and what is left out are logged by the logger "sparsight" as INFO.
-    Raises a SparsightError, with a sentence, for a model, probes or options that do not fit.
+    say it too. `names_from` is the model before it was optimised: layers get the names that their
+    weights have there. `progress` is called with the number of samples after each batch. What was
+    chosen, as the device by "auto", and what is left out are logged by the logger "sparsight" as
+    INFO. Raises a SparsightError, with a sentence, for a model, probes or options that do not fit.
     """
     settings = Settings(
         layers=layers,
@@ -137,6 +152,7 @@ def analyze(
         mask=mask,
         memory_limit=memory_limit,
         input_axes=input_axes or {},
+        names_from=names_from,
     )
     return measure(model, probes, settings, progress)
 
@@ -153,9 +169,11 @@ def measure(
     `notice` is told, in a sentence, what was chosen."""
     model = model if isinstance(model, Model) else open_model(model)
     wanted = settings.computed
-    found = measurable(model, settings.layers)
-    taps = found.taps
+    check_layers(model, settings)
     samples = match_model(model, probes, settings.input_axes)
+    model = with_known(model, samples.same_for_all)
+    found = measurable(model, settings.layers, settings.names_from)
+    taps = found.taps
     _check_mask(settings.mask, samples)
     keep = shown_positions(settings.shown, len(samples))
     # What the graph counts of ReLU inputs would have the padding in it.
@@ -169,9 +187,8 @@ def measure(
         axes=samples.axes,
         memory_limit=settings.memory_limit,
     )
-    if settings.layers is None:
-        for line in said_by_default(found):
-            notice(line)
+    for line in (*found.remarks, *(said_by_default(found) if settings.layers is None else ())):
+        notice(line)
     _tell(session, settings, notice)
     size = _batch_size(model, taps, samples, session.device, settings, notice)
     gathered = [LayerAccumulator(layer_info(tap), keep) for tap in taps]
@@ -298,14 +315,24 @@ def _scores(model: Model, evaluation: Evaluation) -> str:
     return evaluation.output
 
 
-def measurable(model: Model, layers: Sequence[str] | None = None) -> Taps:
+def measurable(
+    model: Model,
+    layers: Sequence[str] | None = None,
+    names_from: str | Path | None = None,
+) -> Taps:
     """The taps to measure and what is left out. Raises ModelError where there is nothing."""
     found = find_taps(model)
     if not found.taps:
         reasons = "; ".join(f"{part.name}: {part.reason}" for part in found.left_out[:3])
         because = f" ({reasons})" if reasons else ""
         raise ModelError(f"{model.source} has no measurable layer{because}")
-    return select_taps(found, layers)
+    return select_taps(found if names_from is None else renamed(model, found, names_from), layers)
+
+
+def check_layers(model: Model, settings: Settings) -> None:
+    """Raises ModelError, or TargetError, where `measurable` would, whatever the probes."""
+    if not any(node.op_type == "If" for node in model.graph.node):
+        measurable(model, settings.layers, settings.names_from)
 
 
 def match_model(
@@ -329,6 +356,26 @@ def input_specs(model: Model, input_axes: SampleAxes = MappingProxyType({})) -> 
     """What the inputs of a model want. Raises ModelError for one that is no tensor, UsageError for
     an axis that is not there."""
     return with_axes([_input_spec(model, value) for value in model.inputs], input_axes)
+
+
+def scalar_inputs(model: Model, given: Sequence[str]) -> dict[str, NDArray[Any]]:
+    """Scalar inputs by name, of entries "NAME=VALUE". Raises UsageError for one that does not
+    fit."""
+    types = {spec.name: spec.dtype for spec in input_specs(model) if spec.shape == ()}
+    values = {}
+    for entry in given:
+        name, _, text = entry.partition("=")
+        if name not in types:
+            raise UsageError(f"--input {entry}: no scalar input {name!r}; {nearest(name, types)}")
+        try:
+            with np.errstate(all="raise"):
+                number = int(text) if types[name].kind in "iu" else float(text)
+                values[name] = np.asarray(number).astype(types[name])
+        except (ValueError, OverflowError, FloatingPointError):
+            raise UsageError(
+                f"--input {entry}: a number was wanted ({types[name]}), as in {name}=1"
+            ) from None
+    return values
 
 
 def layer_info(tap: Tap) -> LayerInfo:

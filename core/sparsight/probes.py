@@ -89,11 +89,6 @@ class ProbeSet:
         return tuple(self.by_sample.values())
 
     @property
-    def constants(self) -> tuple[NDArray[Any], ...]:
-        """The arrays that are the same for all samples."""
-        return tuple(a for name, a in self.arrays.items() if name not in self.by_sample)
-
-    @property
     def shapes_of_one(self) -> dict[str, tuple[int, ...]]:
         """Shapes of the inputs with one sample."""
         _, _, arrays = replace(self, batch=None).take(0, 1)
@@ -103,6 +98,11 @@ class ProbeSet:
         """At most `most` of the samples, the same ones for the same seed, in their own order."""
         rows = chosen_rows(len(self), most, seed)
         return self if rows is None else replace(self, arrays=rows_of(self.arrays, self.axes, rows))
+
+    @property
+    def same_for_all(self) -> dict[str, NDArray[Any]]:
+        """The inputs that are the same for all samples, by name."""
+        return {n: array for n, array in self.arrays.items() if n not in self.by_sample}
 
     def __len__(self) -> int:
         return len(self.samples[0])

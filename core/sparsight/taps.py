@@ -32,6 +32,7 @@ from .operators import (
     kind,
 )
 from .output_layers import values_that_feed_layers
+from .shape_inference import is_scalar
 
 __all__ = [
     "OUTPUT_LAYER",
@@ -97,6 +98,8 @@ class Taps:
 
     taps: tuple[Tap, ...]
     left_out: tuple[LeftOut, ...]
+    remarks: tuple[str, ...] = ()
+    """What a user is to be told of them."""
 
 
 def find_taps(model: Model) -> Taps:
@@ -130,8 +133,10 @@ def select_taps(found: Taps, layers: Sequence[str] | None = None) -> Taps:
         for tap in found.taps
         if tap.name not in chosen
     )
-    return Taps(
-        tuple(tap for tap in found.taps if tap.name in chosen), (*found.left_out, *left_out)
+    return replace(
+        found,
+        taps=tuple(tap for tap in found.taps if tap.name in chosen),
+        left_out=(*found.left_out, *left_out),
     )
 
 
@@ -187,8 +192,31 @@ def _candidates(model: Model, node: onnx.NodeProto) -> Iterator[Tap | LeftOut]:
         yield LeftOut(_plain_name(node), node.op_type, operator)
     for inner in _inner_nodes(node):
         if kind(inner) in OPERATORS or kind(inner) in UNMEASURABLE:
-            reason = f"it is inside {node.op_type} {node.name!r}, which may run it never or often"
-            yield LeftOut(_plain_name(inner), inner.op_type, reason)
+            yield LeftOut(_plain_name(inner), inner.op_type, _within(model, node))
+
+
+def _within(model: Model, node: onnx.NodeProto) -> str:
+    """Why what is inside an If, Loop or Scan is not measured."""
+    place = f"it is inside {node.op_type} {node.name!r}"
+    switches = _switches(model, node.input[0]) if node.op_type == "If" and node.input else []
+    if switches:
+        return f"{place}, where {' and '.join(switches)} decides what runs (--input gives a value)"
+    return f"{place}, which may run it never or often"
+
+
+def _switches(model: Model, condition: str) -> list[str]:
+    """The inputs that a condition depends on, if all are scalars: then they are the same for all
+    probes."""
+    inputs = {value.name: value for value in model.inputs}
+    queue, seen = [condition], {condition}
+    while queue:
+        node = model.producers.get(queue.pop())
+        fresh = set() if node is None else {name for name in node.input if name} - seen
+        seen |= fresh
+        queue += fresh
+    found = [inputs[name] for name in inputs if name in seen]
+    scalars = [value.name for value in found if is_scalar(value)]
+    return scalars if len(scalars) == len(found) else []
 
 
 def _inner_nodes(node: onnx.NodeProto) -> Iterator[onnx.NodeProto]:

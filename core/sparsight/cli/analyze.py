@@ -97,6 +97,14 @@ def analyze(
             rich_help_panel=_MEASURING,
         ),
     ] = None,
+    names_from: Annotated[
+        Path | None,
+        typer.Option(
+            help="The model before it was optimised: layers get the names that their weights have "
+            "there.",
+            rich_help_panel=_MEASURING,
+        ),
+    ] = None,
     statistics: Annotated[
         str,
         typer.Option(
@@ -165,6 +173,7 @@ def analyze(
         mask=mask,
         memory_limit=None if memory_limit is None else parse_amount(memory_limit),
         input_axes=parse_axes(input_axis or ()),
+        names_from=names_from,
     )
     pictures = PictureOptions(
         _size(size), scale, _numbers("mean", mean), _numbers("std", std), layout

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from ..analysis import Settings, input_specs, match_model, measurable, measure
+from ..analysis import Settings, check_layers, input_specs, match_model, measure
 from ..checkpoints import Checkpoint, find_checkpoints
 from ..errors import ModelError, ProbeError, UsageError
 from ..evaluation import Evaluation
@@ -73,7 +73,9 @@ class Campaign:
             if self.logdir is not None:
                 shown = shown_positions(self.settings.shown, len(self._samples))
                 samples = self._samples
-                pictures = shown_probes(samples.samples, shown, samples.constants)
+                pictures = shown_probes(
+                    samples.samples, shown, tuple(samples.same_for_all.values())
+                )
                 self._recorder = stack.enter_context(CheckpointRecorder(self.logdir, pictures))
             self._measure_all(self._ready)
             with contextlib.suppress(KeyboardInterrupt):
@@ -130,7 +132,7 @@ class Campaign:
         for checkpoint in self._ready:
             try:
                 model = open_model(checkpoint.path)
-                measurable(model, self.settings.layers)
+                check_layers(model, self.settings)
                 source, axes = self.source, self.settings.input_axes
                 self._awaits_probes = _may_come(source.probes)
                 arrays = read_probes(source.probes, input_specs(model, axes), source.pictures)

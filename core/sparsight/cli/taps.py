@@ -20,18 +20,40 @@ Shape = tuple[int | str, ...]
 def taps(
     model: Annotated[Path, typer.Argument(help="An .onnx file.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    inputs: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--input", help="Value of a scalar input that decides what runs.", metavar="NAME=VALUE"
+        ),
+    ] = None,
+    names_from: Annotated[
+        Path | None,
+        typer.Option(
+            help="The model before it was optimised: layers get the names that their weights have "
+            "there."
+        ),
+    ] = None,
 ) -> None:
     """List the layers that are measured, and those left out, with the reason."""
-    from ..model import open_model
+    from ..analysis import scalar_inputs
+    from ..model import open_model, with_known
+    from ..renaming import renamed
     from ..taps import find_taps
+    from .output import remark
 
     opened = open_model(model)
+    if inputs:
+        opened = with_known(opened, scalar_inputs(opened, inputs))
     found = find_taps(opened)
+    if names_from is not None:
+        found = renamed(opened, found, names_from)
     maps = {tap.name: _map_shape(opened.inferred.get(tap.tensor), tap) for tap in found.taps}
     if as_json:
         print(json.dumps(_as_json(found, maps), indent=2))
     else:
         _print_tables(str(model), found, maps)
+    for line in found.remarks:
+        remark(line)
 
 
 def _map_shape(shape: Shape | None, tap: Tap) -> Shape | None:
