@@ -14,7 +14,8 @@ _NORMALISED = re.compile(r"^(.+?)\.parametrizations\.weight\.original\d$")
 _BIAS = re.compile(r"^(.+?)[._/](?:bias(?:es)?|[bB])(?:[:_]\d+)?$")
 _FUSED = re.compile(r"^(?:[A-Za-z]+Fusion_(?:W|GemmB)_)+")
 """Before the name of weights that ONNX Runtime folded something into."""
-_SCALED = re.compile(r"/MatMulScaleFusion/$")
+_TAKEN_IN = re.compile(r"(?:/Mat[mM]ul[A-Z][a-z]+Fusion/)+$")
+"""Behind the path of a MatMul into which ONNX Runtime took a Mul or a Transpose."""
 _SCOPE = re.compile(r"'([^']*)'")
 _SCOPES = "pkg.torch.onnx.name_scopes"
 
@@ -60,7 +61,7 @@ def _scope(node: onnx.NodeProto) -> str:
 
 def _path(name: str) -> str:
     """A node's name; of the TorchScript exporter's paths the module: "/a/a.0/Conv" gives "a.0"."""
-    parts = _SCALED.sub("", name).split("/")
+    parts = _TAKEN_IN.sub("", name).split("/")
     if len(parts) < 3 or parts[0]:
         return name
     module: list[str] = []

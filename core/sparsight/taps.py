@@ -36,7 +36,11 @@ __all__ = ["LeftOut", "Tap", "Taps", "filters", "find_taps", "select_taps"]
 _COMPUTED = "its weights are not constant: the model computes them"
 _FIRST = "its weights come first, and its channels before the probes"
 _CONSTANT = "it computes the same for all probes"
+_UNKNOWN = "an operator of another domain: nobody here knows what it makes of its weights"
 _OUTPUT = "output layer: its entropy falls by design; measured when it is named"
+
+_DOMAINS = ("ai.onnx", "com.microsoft", "com.ms.internal")
+"""Whose operators with weights are all in the tables, beside those of the empty domain."""
 
 
 @dataclass(frozen=True)
@@ -151,10 +155,18 @@ def _candidates(model: Model, node: onnx.NodeProto) -> Iterator[Tap | LeftOut]:
         yield LeftOut(_plain_name(node), node.op_type, UNMEASURABLE[kind_of(node)])
     elif node.op_type == "Einsum" and any(model.shape_of(name) for name in node.input):
         yield LeftOut(_plain_name(node), "Einsum", "an Einsum has no channel axis of its own")
+    elif node.domain and not node.domain.startswith(_DOMAINS) and _has_weights(model, node):
+        yield LeftOut(_plain_name(node), node.op_type, _UNKNOWN)
     for inner in _inner_nodes(node):
         if kind_of(inner) in OPERATORS or kind_of(inner) in UNMEASURABLE:
             reason = f"it is inside {node.op_type} {node.name!r}, which may run it never or often"
             yield LeftOut(_plain_name(inner), inner.op_type, reason)
+
+
+def _has_weights(model: Model, node: onnx.NodeProto) -> bool:
+    """Whether an operator takes a constant that may be a filter bank."""
+    shapes = (model.shape_of(name) for name in node.input if name)
+    return any(shape is not None and len(shape) > 1 for shape in shapes)
 
 
 def _inner_nodes(node: onnx.NodeProto) -> Iterator[onnx.NodeProto]:
