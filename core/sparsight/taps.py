@@ -123,7 +123,8 @@ def select_taps(found: Taps, layers: Sequence[str] | None = None) -> Taps:
 
 
 def filters(model: Model, tap: Tap) -> NDArray[Any] | None:
-    """The weights of a layer with one filter a row, [D, ...]; None where they are not constant.
+    """The weights of a layer with one filter a row, [D, ...]; None where they are not constant, or
+    computing them from constants would take too much memory or time.
 
     Raises ModelError where they cannot be read.
     """
