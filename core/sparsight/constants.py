@@ -71,6 +71,10 @@ class _NotComputedError(Exception):
     """Why a value is not computed beforehand, in words."""
 
 
+class _TooMuchError(_NotComputedError):
+    """It would take more memory or time than is given to it."""
+
+
 @dataclass(frozen=True)
 class Description:
     """What is known of a constant without its numbers."""
@@ -129,12 +133,15 @@ class Constants:
         return known if isinstance(known, str) else ""
 
     def value(self, name: str) -> NDArray[Any] | None:
-        """The numbers, or None where `description` is None. Raises ValueError with a sentence where
-        they cannot be computed, and what `read` raises."""
+        """The numbers, or None where `description` is None or they would take too much memory or
+        time. Raises ValueError with a sentence where they cannot be computed, and what `read`
+        raises."""
         if self.description(name) is None:
             return None
         try:
             return self._computed(name)
+        except _TooMuchError:
+            return None
         except _NotComputedError as error:
             raise ValueError(f"constant {name!r} cannot be computed: {error}") from None
 
@@ -372,7 +379,7 @@ def _standard(node: onnx.NodeProto, opset: int) -> tuple[onnx.NodeProto, int]:
 
 
 def _check_work(order: list[onnx.NodeProto], known: Mapping[str, Description | str]) -> None:
-    """Raises _NotComputedError where computing these nodes takes too much memory or time."""
+    """Raises _TooMuchError where computing these nodes takes too much memory or time."""
     work, looped = 0, 0
     for node in order:
         made = [_described(known, name) for name in node.output if name]
@@ -380,13 +387,13 @@ def _check_work(order: list[onnx.NodeProto], known: Mapping[str, Description | s
         largest = max(part.bytes for part in made)
         work += sum(part.bytes for part in made)
         if largest > _MAX_BYTES or work > _MAX_WORK:
-            raise _NotComputedError(f"it would take {max(largest, work):.3g} bytes")
+            raise _TooMuchError(f"it would take {max(largest, work):.3g} bytes")
         if node.op_type in _PRODUCTS and _is_quick(made[0], taken[0]):
             continue
         if node.op_type not in _WHOLE:
             looped += sum(part.size for part in (*made, *taken))
         if looped > _MAX_LOOP:
-            raise _NotComputedError(f"{node.op_type} of so many numbers would take too long")
+            raise _TooMuchError(f"{node.op_type} of so many numbers would take too long")
 
 
 def _described(known: Mapping[str, Description | str], name: str) -> Description:

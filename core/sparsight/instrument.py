@@ -20,6 +20,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from .errors import ModelError
 from .model import Model
 from .taps import Tap
 
@@ -101,12 +102,18 @@ _POSITIONS, _CHANNELS = 1, 2  # axes of flattened RFAVs, [N, positions, D]
 
 
 def _added(model: Model, tap: Tap) -> NDArray[Any] | None:
-    """The bias that the tapped tensor lacks, [D]; None where it lacks none."""
+    """The bias that the tapped tensor lacks, [D]; None where it lacks none. Raises ModelError where
+    it cannot be read or computed."""
     if tap.added is None:
         return None
     name, first = tap.added
     numbers = model.constant(name)
-    return None if numbers is None else numbers.reshape(-1)[first : first + tap.channels]
+    if numbers is None:
+        raise ModelError(
+            f"{model.source}: the bias of layer {tap.name!r} would take too much to compute; leave "
+            "this layer out by naming the others"
+        )
+    return numbers.reshape(-1)[first : first + tap.channels]
 
 
 _UNKNOWN = 0  # number of positions

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from dataclasses import dataclass, replace
 
@@ -23,6 +24,8 @@ from .operators import (
 __all__ = ["LinearOutput", "batch_norm_folded", "linear_output", "relu_input", "tapped_at"]
 
 _FOLDED = "FuseBatchNorm"  # in the names of the rewriting rules that PyTorch's exporter records
+_FUSION = re.compile(r"(?:Conv|MatMul)(Bn|Mul|Add)\w*?Fusion_")
+"""In the names of weights and biases into which ONNX Runtime folded what followed."""
 _MOVES = 4  # operators that only move numbers between a layer and the Add of its bias
 
 
@@ -250,7 +253,16 @@ def tapped_at(node: onnx.NodeProto, place: LinearOutput) -> str:
     scale = float(attribute(node, "alpha", 1.0)) if node.op_type in _SCALED else 1.0
     if scale != 1:
         words += f", scaled by {scale:g}"
+    if "Mul" in _folded(node):
+        words += ", with a Mul folded in"
+    if "Add" in _folded(node):
+        words += ", with an Add folded in"
     return f"{words}, perhaps without its bias" if place.doubtful else words
+
+
+def _folded(node: onnx.NodeProto) -> set[str]:
+    """Of "Bn", "Mul" and "Add", what ONNX Runtime folded into the weights or the bias."""
+    return {str(found) for name in node.input for found in _FUSION.findall(name)}
 
 
 _SCALED = ("FusedMatMul", "TransposeMatMul")  # takes the factor of a Mul before or behind it in
@@ -338,7 +350,9 @@ def _clips_at_zero(model: Model, node: onnx.NodeProto) -> bool:
 
 
 def batch_norm_folded(model: Model, node: onnx.NodeProto, tensor: str) -> bool | None:
-    """Whether the exporter folded batch normalisation into the weights; None where nobody tells."""
+    """Whether the exporter or ONNX Runtime folded batch normalisation into the weights; None where
+    nobody tells."""
     if any(n.op_type == "BatchNormalization" for n in model.consumers.get(tensor, ())):
         return False
-    return True if any(_FOLDED in str(entry.value) for entry in node.metadata_props) else None
+    exported = any(_FOLDED in str(entry.value) for entry in node.metadata_props)
+    return True if exported or "Bn" in _folded(node) else None

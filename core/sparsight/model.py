@@ -114,8 +114,8 @@ class Model:
     def constant(self, name: str) -> NDArray[Any] | None:
         """A value that no input changes, in a type that numpy computes with, or None.
 
-        What is stored, and what operators make of it, in bounded time and memory. Raises ModelError
-        where it cannot be read or computed.
+        What is stored, and what operators make of it; None where that would take too much memory or
+        time. Raises ModelError where it cannot be read or computed.
         """
         try:
             array = self.constants.value(name)

@@ -12,6 +12,10 @@ __all__ = ["layer_name", "unique"]
 _WEIGHT = re.compile(r"^(.+?)[._/](?:weights?|kernel|[wW])(?:[:_]\d+)?(?:_quantized|_v)?$")
 _NORMALISED = re.compile(r"^(.+?)\.parametrizations\.weight\.original\d$")
 _BIAS = re.compile(r"^(.+?)[._/](?:bias(?:es)?|[bB])(?:[:_]\d+)?$")
+_FUSED = re.compile(r"^(?:[A-Za-z]+Fusion_(?:W|GemmB)_)+")
+"""Before the name of weights that ONNX Runtime folded something into."""
+_TAKEN_IN = re.compile(r"(?:/Mat[mM]ul[A-Z][a-z]+Fusion/)+$")
+"""Behind the path of a MatMul into which ONNX Runtime took a Mul or a Transpose."""
 _SCOPE = re.compile(r"'([^']*)'")
 _SCOPES = "pkg.torch.onnx.name_scopes"
 
@@ -22,6 +26,7 @@ def layer_name(node: onnx.NodeProto, weights: str, bias: str, tensor: str) -> st
     From its weights ("conv1.weight"), its bias, the module that PyTorch's exporter says it comes
     from, its own path ("/conv1/Conv"), or the tensor it makes; the first that tells.
     """
+    weights = _FUSED.sub("", weights)
     if weights == "weight":  # the network is this one layer
         return "model"
     for pattern, name in ((_NORMALISED, weights), (_WEIGHT, weights), (_BIAS, bias)):
@@ -56,7 +61,7 @@ def _scope(node: onnx.NodeProto) -> str:
 
 def _path(name: str) -> str:
     """A node's name; of the TorchScript exporter's paths the module: "/a/a.0/Conv" gives "a.0"."""
-    parts = name.split("/")
+    parts = _TAKEN_IN.sub("", name).split("/")
     if len(parts) < 3 or parts[0]:
         return name
     module: list[str] = []

@@ -48,8 +48,12 @@ __all__ = [
 _COMPUTED = "its weights are not constant: the model computes them"
 _FIRST = "its weights come first, and its channels before the probes"
 _CONSTANT = "it computes the same for all probes"
+_UNKNOWN = "an operator of another domain: nobody here knows what it makes of its weights"
 OUTPUT_LAYER = "output layer: its entropy falls by design; measured when it is named"
 _NAMED = 5  # output layers in one line
+
+_DOMAINS = ("ai.onnx", "com.microsoft", "com.ms.internal")
+"""Whose operators with weights are all in the tables, beside those of the empty domain."""
 
 
 @dataclass(frozen=True)
@@ -158,7 +162,8 @@ def said_by_default(chosen: Taps) -> list[str]:
 
 
 def filters(model: Model, tap: Tap) -> NDArray[Any] | None:
-    """The weights of a layer with one filter a row, [D, ...]; None where they are not constant.
+    """The weights of a layer with one filter a row, [D, ...]; None where they are not constant, or
+    computing them from constants would take too much memory or time.
 
     Raises ModelError where they cannot be read.
     """
@@ -190,6 +195,8 @@ def _candidates(model: Model, node: onnx.NodeProto) -> Iterator[Tap | LeftOut]:
         yield _candidate(model, node, operator)
     elif operator is not None:
         yield LeftOut(_plain_name(node), node.op_type, operator)
+    elif node.domain and not node.domain.startswith(_DOMAINS) and _has_weights(model, node):
+        yield LeftOut(_plain_name(node), node.op_type, _UNKNOWN)
     for inner in _inner_nodes(node):
         if kind(inner) in OPERATORS or kind(inner) in UNMEASURABLE:
             yield LeftOut(_plain_name(inner), inner.op_type, _within(model, node))
@@ -217,6 +224,12 @@ def _switches(model: Model, condition: str) -> list[str]:
     found = [inputs[name] for name in inputs if name in seen]
     scalars = [value.name for value in found if is_scalar(value)]
     return scalars if len(scalars) == len(found) else []
+
+
+def _has_weights(model: Model, node: onnx.NodeProto) -> bool:
+    """Whether an operator takes a constant that may be a filter bank."""
+    shapes = (model.shape_of(name) for name in node.input if name)
+    return any(shape is not None and len(shape) > 1 for shape in shapes)
 
 
 def _inner_nodes(node: onnx.NodeProto) -> Iterator[onnx.NodeProto]:

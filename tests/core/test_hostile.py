@@ -169,6 +169,83 @@ def missing_inputs(proto):
     del proto.graph.node[0].input[:]
 
 
+def _computed_weights(proto, *made, **stored):
+    """The weights of the first layer are what these nodes make."""
+    stored |= {"huge": [2**31, 2**31], "deep": [2**14, 2**14], "shape": [5, 2, 3, 3]}
+    for name, numbers in stored.items():
+        numbers = np.asarray(numbers, np.int64)
+        proto.graph.initializer.append(onnx.numpy_helper.from_array(numbers, name))
+    kept = weight(proto)
+    kept.name = "w"
+    for place, part in enumerate(made):
+        proto.graph.node.insert(place, part)
+
+
+def expanded_weights(proto):
+    """Exabytes, of which some are taken."""
+    _computed_weights(
+        proto,
+        node("Cast", "one", "f", to=TensorProto.FLOAT),
+        node("Expand", "f huge", "e"),
+        node("Slice", "e from to", "part"),
+        node("Reshape", "part shape", "conv1.weight"),
+        **{"one": [[1]], "from": [0, 0], "to": [9, 10]},
+    )
+
+
+def doubled_weights(proto):
+    """A thousand times twice as wide."""
+    tiles = [node("Tile", f"t{n} twice", f"t{n + 1}") for n in range(60)]
+    _computed_weights(
+        proto,
+        node("Reshape", "w flat", "t0"),
+        *tiles,
+        node("Slice", "t60 from to", "part"),
+        node("Reshape", "part shape", "conv1.weight"),
+        **{"flat": [-1], "twice": [2], "from": [0], "to": [90]},
+    )
+
+
+def endless_weights(proto):
+    """A Loop without an end."""
+    body = helper.make_graph(
+        [node("Identity", "c", "c_out"), node("Identity", "v", "v_out")],
+        "body",
+        [
+            helper.make_tensor_value_info("i", TensorProto.INT64, []),
+            helper.make_tensor_value_info("c", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("v", TensorProto.FLOAT, None),
+        ],
+        [
+            helper.make_tensor_value_info("c_out", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("v_out", TensorProto.FLOAT, None),
+        ],
+    )
+    made = node("Loop", "- yes w", "conv1.weight", body=body)
+    _computed_weights(proto, node("Cast", "one", "yes", to=TensorProto.BOOL), made, one=1)
+
+
+def circular_weights(proto):
+    _computed_weights(
+        proto, node("Add", "w other", "conv1.weight"), node("Neg", "conv1.weight", "other")
+    )
+
+
+COMPUTED = {f.__name__: f for f in (
+    expanded_weights, doubled_weights, endless_weights, circular_weights,
+)}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", COMPUTED)
+def test_weights_that_ask_for_too_much(name, tmp_path):
+    """Listed in bounded time and memory; ONNX Runtime is not asked to compute them here."""
+    (tmp_path / "model.onnx").write_bytes(changed(COMPUTED[name]))
+    listed = run(tmp_path, command="taps")
+    assert listed.returncode in (0, 2), listed.stderr[-2000:]
+    assert "Traceback" not in listed.stderr
+    attempt(changed(COMPUTED[name]))
+
+
 DAMAGE = {f.__name__: f for f in (
     cyclic, dangling, twice, lying_dims, negative_dims, huge_header, unknown_type, lying_shapes,
     no_outputs, no_opset, future_opset, unknown_operator, string_input, sequence_input,

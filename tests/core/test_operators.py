@@ -996,8 +996,13 @@ def test_what_is_left_out_says_why():
         node("LSTM", "q rnn.W rnn.R", "l", hidden_size=2),
         node("MatMul", "x w", "int"),
         node("ConvInteger", "v ci.weight", "y"),
+        node("DynamicQuantizeLSTM", "q dyn.W dyn.R", "d", domain=MS, hidden_size=2),
+        node("Magic", "x magic.weight", "m", domain="elsewhere"),
+        node("Magic", "x scale", "m2", domain="elsewhere"),
     ]
     weights = {name: random((4, 4)) for name in ("e.weight", "rnn.W", "rnn.R")}
+    weights |= {name: random((4, 4)) for name in ("dyn.W", "dyn.R", "magic.weight")}
+    weights["scale"] = np.ones(4, np.float32)
     weights["ci.weight"] = np.ones((2, 4, 1, 1), np.uint8)
     weights["w"] = random((4, 1, 0))
     inputs = {"x": ["n", 4], "c": [], "q": ["t", "n", 4], "v": ["n", 4, 3, 3]}
@@ -1010,3 +1015,6 @@ def test_what_is_left_out_says_why():
     assert "stay inside the operator" in reasons["rnn"][1]
     assert "no filter bank" in reasons["int"][1]
     assert "scale" in reasons["ci"][1]
+    assert "stay inside the operator" in reasons["dyn"][1]
+    assert "another domain" in reasons["magic"][1]
+    assert "m2" not in reasons

@@ -232,6 +232,10 @@ def test_products_of_activations_are_left_out():
         ("Parameter5", "Parameter6", "Convolution28", "Convolution28"),
         ("48", "49", "", "tensor"),
         ("weight", "bias", "node_linear", "model"),
+        ("conv.weight_v", "", "", "conv"),
+        ("net.fc.parametrizations.weight.original1", "", "", "net.fc"),
+        ("ConvMulFusion_W_ConvBnFusion_W_c1.weight", "", "", "c1"),
+        ("val_3", "", "/a/a.fc/MatMul/MatmulTransposeFusion//MatMulScaleFusion/", "a.fc"),
     ],
 )
 def test_names(weights, bias, path, name):
