@@ -29,7 +29,9 @@ def taps(
     found = find_taps(opened)
     maps = {tap.name: _map_shape(opened.inferred.get(tap.tensor), tap) for tap in found.taps}
     if as_json:
-        print(json.dumps(_as_json(found, maps), indent=2))
+        from .output import write
+
+        write(json.dumps(_as_json(found, maps), indent=2))
     else:
         _print_tables(str(model), found, maps)
 
