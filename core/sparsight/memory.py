@@ -12,7 +12,7 @@ from typing import Any
 from .devices import Device
 from .errors import UsageError
 
-__all__ = ["amount", "free_memory", "parse_amount"]
+__all__ = ["amount", "free_memory", "free_on_host", "parse_amount"]
 
 _AMOUNT = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\s*(?:([kmgt])(i?))?b?", re.IGNORECASE)
 
@@ -43,10 +43,15 @@ def amount(size: int) -> str:
 def free_memory(device: Device) -> int | None:
     """Bytes that are free on a device; None where nobody tells."""
     if device.kind == "cpu":
-        return _of_host(Path("/"))
+        return free_on_host()
     if device.memory[0] == "cuda":
         return _of_nvidia(device.number)
     return None
+
+
+def free_on_host() -> int | None:
+    """Bytes of main memory that are free; None where nobody tells."""
+    return _of_host(Path("/"))
 
 
 def _of_host(root: Path) -> int | None:

@@ -19,6 +19,7 @@ from onnx import numpy_helper
 from .branches import inline_branches
 from .constants import Constants, Stored, attribute, attribute_tensors, dense
 from .errors import ModelError
+from .local_functions import check_expansion, subgraphs
 from .names import unique
 from .shape_inference import SMALL, Sides, elements, infer_shapes
 from .weights import ELSEWHERE, moved_out
@@ -196,11 +197,14 @@ class Model:
                 f"{self.source}: the data of tensor {tensor.name!r} is in another file, "
                 f"{location!r}; give the path of the model, not its content"
             )
-        inside = (self.folder / path).resolve().is_relative_to(self.folder.resolve())
+        try:
+            inside = (self.folder / path).resolve().is_relative_to(self.folder.resolve())
+        except (OSError, ValueError, RuntimeError):  # no name of a file, as with a NUL byte in it
+            inside = False
         if not location or path.is_absolute() or ".." in path.parts or not inside:
             raise ModelError(
                 f"{self.source}: tensor {tensor.name!r} asks for the file {location!r}, which is "
-                "outside the model's folder; it is not opened"
+                "outside the model's folder or no name of a file; it is not opened"
             )
 
 
@@ -240,13 +244,6 @@ def _read(path: Path) -> bytes:
         raise ModelError(f"cannot read {path}: {error.strerror or error}") from None
 
 
-def subgraphs(node: onnx.NodeProto) -> list[onnx.GraphProto]:
-    """The bodies of an If, Loop or Scan node."""
-    return [
-        graph for entry in node.attribute for graph in ([entry.g] if entry.HasField("g") else [])
-    ] + [graph for entry in node.attribute for graph in entry.graphs]
-
-
 def _parse(content: bytes, source: str, folder: Path | None) -> Model:
     if content[4:8] == b"ORTM":
         raise ModelError(
@@ -256,6 +253,7 @@ def _parse(content: bytes, source: str, folder: Path | None) -> Model:
     if not proto.graph.node or not proto.opset_import:
         raise ModelError(f"{source} is not an ONNX model: it holds no operators")
     if proto.functions:
+        check_expansion(proto, source)
         proto, content = _inlined(proto, source)
     changed = inline_branches(proto, {})
     renamed, weights = _distinguish(proto), moved_out(proto.graph)

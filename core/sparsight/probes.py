@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import io
-import zipfile
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .array_files import load_probes
 from .errors import ProbeError, UsageError
 from .schema import ShownProbes, probe_digest
 
@@ -149,29 +147,6 @@ def chosen_rows(count: int, most: int | None, seed: int) -> NDArray[np.int64] | 
     if most is None or count <= most:
         return None
     return np.sort(np.random.default_rng(seed).choice(count, most, replace=False))
-
-
-def load_probes(path: str | Path) -> Arrays:
-    """The arrays of an .npz or .npy file; that of an .npy file is called "".
-
-    Raises ProbeError for a file that is neither.
-    """
-    path = Path(path)
-    try:
-        with path.open("rb") as file:
-            content = np.load(file, allow_pickle=False)
-            if isinstance(content, np.ndarray):
-                return {"": content}
-            return {name: content[name] for name in content.files}
-    except FileNotFoundError:
-        raise ProbeError(f"no such file: {path}") from None
-    except OSError as error:
-        raise ProbeError(f"cannot read {path}: {error.strerror or error}") from None
-    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise ProbeError(
-            f"{path} is no .npz or .npy file of numbers ({error}); "
-            "numpy.savez(path, input=array) writes one"
-        ) from None
 
 
 def match_probes(probes: Arrays | NDArray[Any], wanted: Sequence[InputSpec]) -> ProbeSet:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import importlib
-from collections.abc import Iterable, Mapping, Sequence
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,8 @@ from .schema import COLUMNS
 from .writer import RunWriter
 
 __all__ = ["Measurements", "check_table_path", "write_table"]
+
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 NAMES = tuple(column.name for column in COLUMNS)
 
@@ -50,6 +54,10 @@ def check_table_path(path: Path) -> None:
         _parquet()
     if not path.parent.is_dir():
         raise RunError(f"cannot write {path}: there is no folder {path.parent}")
+    if path.is_dir():
+        raise RunError(f"cannot write {path}: it is a folder")
+    if not os.access(path.resolve().parent, os.W_OK | os.X_OK):
+        raise RunError(f"cannot write {path}: permission denied")
 
 
 def write_table(path: Path, steps: Steps) -> None:
@@ -61,14 +69,29 @@ def write_table(path: Path, steps: Steps) -> None:
     """
     check_table_path(path)
     try:
-        if path.suffix == ".npz":
-            np.savez(path, **_arrays(steps))  # type: ignore[arg-type]  # names of arrays
-        elif path.suffix == ".csv":
-            _write_csv(path, list(_rows(steps)))
-        else:
-            _write_parquet(path, list(_rows(steps)))
+        with _complete(path) as unfinished:
+            if path.suffix == ".npz":
+                with unfinished.open("wb") as file:
+                    np.savez(file, **_arrays(steps))  # type: ignore[arg-type]  # names of arrays
+            elif path.suffix == ".csv":
+                _write_csv(unfinished, list(_rows(steps)))
+            else:
+                _write_parquet(unfinished, list(_rows(steps)))
     except OSError as error:
         raise RunError(f"cannot write {path}: {error.strerror or error}") from None
+
+
+@contextlib.contextmanager
+def _complete(path: Path) -> Iterator[Path]:
+    """A file to write beside another one, whose place it takes once it is complete; if that fails,
+    what was there stays as it was."""
+    target = path.resolve()  # what a link leads to, so that it stays a link
+    unfinished = target.with_name(f"{target.name}.{os.getpid()}.unfinished")
+    try:
+        yield unfinished
+        os.replace(unfinished, target)
+    finally:
+        unfinished.unlink(missing_ok=True)
 
 
 def _rows(steps: Steps) -> Iterable[dict[str, Any]]:
@@ -99,8 +122,15 @@ def _write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
         writer = csv.DictWriter(file, ["step", "layer", "operator", "channels", *NAMES])
         writer.writeheader()
         for row in rows:
-            # an unknown number is an empty cell, as spreadsheets want it
-            writer.writerow({k: "" if v != v else v for k, v in row.items()})
+            writer.writerow({name: _cell(value) for name, value in row.items()})
+
+
+def _cell(value: Any) -> Any:
+    """As spreadsheets want it: an unknown number is empty, and text from a model, which a
+    spreadsheet would run if it began like a formula, begins with an apostrophe then."""
+    if isinstance(value, str):
+        return f"'{value}" if value.startswith(_FORMULA) else value
+    return "" if value != value else value
 
 
 def _write_parquet(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:

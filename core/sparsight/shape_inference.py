@@ -85,7 +85,10 @@ def _makes_lists(
     makers = [node for node in graph.node if node.op_type in ("ConstantOfShape", "Expand", "Range")]
     for name in {name for node in makers for name in node.input}:
         numbers = small_constant(name)
-        if numbers is not None and numbers.size and np.abs(numbers).max() > _LONG:
+        if numbers is None or numbers.dtype.kind not in "iuf" or not numbers.size:
+            continue
+        # in float64: half precision does not reach so far, and has no room for the limit itself
+        if np.abs(numbers.astype(np.float64)).max() > _LONG:
             return True
     return False
 

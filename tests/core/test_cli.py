@@ -1,4 +1,5 @@
 import json
+import os
 import subprocess
 import sys
 from importlib.metadata import EntryPoint
@@ -106,6 +107,46 @@ def test_nan_share_stands_in_the_table_where_there_is_one(folder, run):
     code, out, _ = run(*analyze(folder), "--logdir", folder / "other")
     assert code == 0
     assert "NaN" in next(line for line in out.splitlines() if "H / ln D" in line)
+
+
+def started(arguments, **streams):
+    command = [sys.executable, "-m", "sparsight", *map(str, arguments)]
+    return subprocess.Popen(command, text=True, **streams)
+
+
+@pytest.mark.parametrize("command", ["taps", "taps --json", "analyze", "doctor"])
+def test_an_output_that_nobody_reads(folder, command):
+    """As behind `| head`: no word, and the exit code that other programs have."""
+    model = folder / "checkpoints/epoch_1.onnx"
+    arguments = {
+        "taps": ["taps", model],
+        "taps --json": ["taps", model, "--json"],
+        "analyze": analyze(folder),
+        "doctor": ["doctor"],
+    }[command]
+    read, write = os.pipe()
+    os.close(read)
+    with started(arguments, stdout=write, stderr=subprocess.PIPE) as process:
+        os.close(write)
+        _, err = process.communicate(timeout=120)
+    assert process.returncode == 141, err
+    assert "Traceback" not in err
+    assert "Exception" not in err
+    if command == "analyze":
+        assert read_run(folder / "run").steps == (1, 2, 10)
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="Linux only")
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_an_output_on_a_full_disk(folder, options):
+    arguments = ["taps", folder / "checkpoints/epoch_1.onnx", *options]
+    with (
+        open("/dev/full", "w") as full,
+        started(arguments, stdout=full, stderr=subprocess.PIPE) as process,
+    ):
+        _, err = process.communicate(timeout=120)
+    assert process.returncode == 2
+    assert err == "sparsight: cannot write the output: No space left on device\n"
 
 
 def assert_refused(answer, text):

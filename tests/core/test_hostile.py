@@ -262,7 +262,11 @@ def test_damaged_models(name, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "location", ["/etc/passwd", "../secret.bin", "a/../../secret.bin", "link.bin", "", "no.bin"]
+    "location",
+    [
+        *("/etc/passwd", "../secret.bin", "a/../../secret.bin", "link.bin", "", "no.bin"),
+        *("no\0name.bin", "\0"),
+    ],
 )
 def test_external_data_stays_in_the_models_folder(location, tmp_path):
     inside = tmp_path / "inside"

@@ -27,7 +27,7 @@ from tests.core import zoo
 from sparsight.instrument import instrument
 from sparsight.measurement import BatchStatistics
 from sparsight.model import Model, open_model
-from sparsight.operators import BIASED, OPERATORS, UNMEASURABLE, kind_of
+from sparsight.operators import BIASED, OPERATORS, UNMEASURABLE, kind
 from sparsight.session import TapSession
 from sparsight.taps import Tap, filters, find_taps
 
@@ -162,7 +162,7 @@ def test_the_optimisers_do_take_biases(name, tmp_path):
         node.op_type
         for path in paths
         for node in onnx.load(path).graph.node
-        if kind_of(node) in BIASED and len(node.input) > BIASED[kind_of(node)].bias
+        if kind(node) in BIASED and len(node.input) > BIASED[kind(node)].bias
     }
     assert taken == TAKEN[name]
 
@@ -218,7 +218,7 @@ def unaccounted(model: Model) -> list[str]:
     for node in model.graph.node:
         shapes = [model.shape_of(name) for name in node.input if name]
         weighted = any(shape is not None and len(shape) > 1 for shape in shapes)
-        if weighted and kind_of(node) not in HARMLESS:
+        if weighted and kind(node) not in HARMLESS:
             there[node.op_type] += 1
     return [kind for kind, number in there.items() if number > listed[kind]]
 

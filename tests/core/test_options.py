@@ -2,6 +2,7 @@
 
 import csv
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -19,11 +20,14 @@ from tests.waiting import started, wait_until
 
 import sparsight
 from sparsight.cli import campaign, main
-from sparsight.errors import ProbeError, UsageError
+from sparsight.errors import ProbeError, RunError, UsageError
 from sparsight.evaluation import Evaluation
+from sparsight.measurement import BatchStatistics, LayerAccumulator
 from sparsight.probe_sources import PictureOptions, choose, out_of_range, read_probes
 from sparsight.probes import InputSpec
 from sparsight.reader import read_run
+from sparsight.results import write_table
+from sparsight.schema import LayerInfo
 
 node = graphs.node
 
@@ -101,6 +105,60 @@ def test_a_parquet_table(folder, run):
     assert list(frame["step"]) == [1, 1, 2, 2]
     assert frame["channels"].dtype == np.int64
     assert frame["dead_fraction"].dtype == np.float64
+
+
+def named(layer):
+    info = LayerInfo(layer, "-0.5", 4, (1, 1), 1, "linear output")
+    accumulator = LayerAccumulator(info)
+    accumulator.update(BatchStatistics(np.full((2, 1, 1), 0.5, np.float32)), 0)
+    return accumulator.result()
+
+
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r"])
+def test_names_that_a_spreadsheet_would_run(start, tmp_path):
+    """As in the page's export: an apostrophe before them; numbers stay numbers."""
+    path = tmp_path / "table.csv"
+    write_table(path, {-1: [named(f"{start}1+1"), named(f"conv{start}1"), named("conv1")]})
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["layer"] for row in rows] == [f"'{start}1+1", f"conv{start}1", "conv1"]
+    assert {row["operator"] for row in rows} == {"'-0.5"}
+    assert {row["step"] for row in rows} == {"-1"}
+    assert float(rows[0]["entropy"]) == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".npz", ".parquet"])
+@pytest.mark.parametrize("before", [None, b"what was there"])
+def test_a_table_is_complete_or_not_written(suffix, before, tmp_path):
+    path = tmp_path / f"table{suffix}"
+    if before is not None:
+        path.write_bytes(before)
+    steps = {step: [named("conv1")] for step in range(100)}
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (500, limits[1]))  # as on a full disk
+    try:
+        with pytest.raises(RunError, match=f"cannot write .*table{suffix}"):
+            write_table(path, steps)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert [file.name for file in tmp_path.iterdir()] == ([path.name] if before else [])
+    assert before is None or path.read_bytes() == before
+    write_table(path, steps)
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
+    assert path.stat().st_size > 500
+
+
+def test_a_table_behind_a_link(tmp_path):
+    (tmp_path / "link.csv").symlink_to(tmp_path / "real.csv")
+    write_table(tmp_path / "link.csv", {0: [named("conv1")]})
+    assert (tmp_path / "link.csv").is_symlink()
+    assert "conv1" in (tmp_path / "real.csv").read_text("utf-8")
+
+
+def test_a_table_that_cannot_be_written_is_refused_beforehand(folder, run):
+    (folder / "table.csv").mkdir()
+    refused(run(".", "--out", "table.csv"), "cannot write table.csv: it is a folder")
+    assert not (folder / "run").exists()
 
 
 def test_a_data_frame(folder):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import sys
 import warnings
 from collections.abc import Sequence
@@ -32,6 +34,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _app(given)(given, prog_name="sparsight")
         except SparsightError as error:
             _say(str(error))
+            return 2
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            _say(f"cannot write the output: {error.strerror}")
             return 2
         except KeyboardInterrupt:
             return 130
@@ -64,4 +71,5 @@ def _show(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -
 def _say(text: str) -> None:
     """One line; names in it come from files, and may hold anything."""
     line = "".join(c if c.isprintable() else " " for c in text)
-    print(f"sparsight: {line}", file=sys.stderr)
+    with contextlib.suppress(BrokenPipeError):  # nobody reads it any more
+        print(f"sparsight: {line}", file=sys.stderr)

@@ -2,19 +2,52 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import sys
 from collections.abc import Iterable, Sequence
+from typing import NoReturn
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
-__all__ = ["console", "number", "plain", "print_table", "progress", "remark"]
+__all__ = ["console", "leave_closed_output", "number", "plain", "print_table", "progress", "remark"]
+__all__ += ["write"]
+
+
+_CLOSED = 141
+"""Exit code of a program that writes to a pipe which nobody reads any more: 128 + SIGPIPE."""
+
+
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        leave_closed_output()
+
+
+def leave_closed_output() -> NoReturn:
+    """End as other programs do whose output is closed, as by `| head`: without a word.
+
+    What is left in buffers goes nowhere, or Python would complain of it at its end.
+    """
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+    raise SystemExit(_CLOSED)
+
+
+def write(text: str) -> None:
+    """Lines on stdout, for programs that read them."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        leave_closed_output()
 
 
 def console(stderr: bool = False) -> Console:
     """A console that takes nothing in a text for markup."""
-    return Console(stderr=stderr, markup=False, highlight=False, emoji=False)
+    return _Console(stderr=stderr, markup=False, highlight=False, emoji=False)
 
 
 def plain(text: str) -> Text:

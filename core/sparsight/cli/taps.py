@@ -49,7 +49,9 @@ def taps(
         found = renamed(opened, found, names_from)
     maps = {tap.name: _map_shape(opened.inferred.get(tap.tensor), tap) for tap in found.taps}
     if as_json:
-        print(json.dumps(_as_json(found, maps), indent=2))
+        from .output import write
+
+        write(json.dumps(_as_json(found, maps), indent=2))
     else:
         _print_tables(str(model), found, maps)
     for line in found.remarks:
