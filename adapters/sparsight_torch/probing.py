@@ -74,11 +74,17 @@ def measure(
     In distributed training all ranks call it; each measures its share of the probes, and all get
     the measurement of the whole set.
 
+    `probes` are samples [N, ...], several inputs of such, a Dataset or a DataLoader: see Recorder.
+
     Raises ProbeError for probes that do not fit, TargetError for layers that do not exist.
     """
     network = unwrapped(model)
     probe_set = ProbeSet.of(probes)
     chosen = _chosen(network, measurable_layers(network), layers)
+    if batch_size < 1:
+        raise UsageError(f"batch_size={batch_size}: a number of probes, at least 1, was wanted")
+    if not all(0 <= position < len(probe_set) for position in shown):
+        raise UsageError(f"shown={list(shown)}: positions below {len(probe_set)} were wanted")
     if statistics not in ("entropy", "all"):
         raise UsageError(f"statistics={statistics!r}: 'entropy' or 'all' was wanted")
     probing = _Probing(chosen, tuple(shown), everything=statistics == "all")

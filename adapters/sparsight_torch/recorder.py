@@ -33,11 +33,12 @@ class Recorder:
                 recorder.record(epoch, scalars={"loss/validation": loss})
 
     `probes` are held-out samples, [N, ...], of the network's input, or a sequence of such, or a
-    mapping by keyword, for several inputs. Events go into `logdir`, or into the file of `writer`,
-    the SummaryWriter that you already have: prefer that, since a second file in a directory can
-    hold up its curves in TensorBoard. `layers` chooses what is measured, `shown` how many probes'
-    maps are kept (spread over the set), or which. `every` measures each n-th epoch only.
-    `also_export` writes ONNX checkpoints, each n-th epoch if it is a number, into
+    mapping by keyword, for several inputs; or a Dataset, or a DataLoader that does not shuffle, of
+    which at most 1,000 samples are drawn, without their labels. Events go into `logdir`, or into
+    the file of `writer`, the SummaryWriter that you already have: prefer that, since a second file
+    in a directory can hold up its curves in TensorBoard. `layers` chooses what is measured, `shown`
+    how many probes' maps are kept (spread over the set), or which. `every` measures each n-th epoch
+    only. `also_export` writes ONNX checkpoints, each n-th epoch if it is a number, into
     `logdir`/checkpoints. See `measure` for the other options.
 
     In distributed training every rank makes a Recorder and calls `record`: each measures its share
@@ -67,8 +68,7 @@ class Recorder:
         if every < 1:
             raise UsageError(f"every={every}: a number of epochs, at least 1, was wanted")
         self._model = model
-        self._probes = probes
-        probe_set = ProbeSet.of(probes)
+        self._probes = probe_set = ProbeSet.of(probes)  # drawn once: a Dataset may be random
         arrays = [tensor.numpy(force=True) for tensor in probe_set.tensors]
         self._shown = shown_probes(arrays, shown_positions(shown, len(probe_set)))
         self._options: dict[str, Any] = {
