@@ -91,6 +91,7 @@ def sparsity_penalty(
     """
     if reduction not in ("sum", "mean"):
         raise UsageError(f"reduction={reduction!r}: 'sum' or 'mean' was wanted")
+    _check_tensor(activations)
     if activations.ndim < 2:
         shape = tuple(activations.shape)
         raise UsageError(f"activations of shape {shape}: a batch of at least two axes was wanted")
@@ -140,7 +141,14 @@ def decorrelation_penalty(
     raise UsageError(f"form={form!r}: 'signed', 'squared' or 'positive' was wanted")
 
 
+def _check_tensor(values: object) -> None:
+    if not isinstance(values, Tensor) or values.is_complex():
+        kind = str(values.dtype) if isinstance(values, Tensor) else type(values).__name__
+        raise UsageError(f"a {kind} was given; a tensor of real numbers was wanted")
+
+
 def _check_axis(activations: Tensor, axis: int) -> None:
+    _check_tensor(activations)
     shape = tuple(activations.shape)
     if not -len(shape) <= axis < len(shape):
         raise UsageError(f"channel axis {axis} does not exist in a tensor of shape {shape}")
@@ -152,6 +160,7 @@ def _centred(weights: Tensor, centre: Centre) -> tuple[Tensor, Tensor]:
     """Centred filters, [D, K], and the inverse of their lengths, [D]: 0 without variance."""
     if centre not in ("own", "filters"):
         raise UsageError(f"centre={centre!r}: 'own' or 'filters' was wanted")
+    _check_tensor(weights)
     if weights.ndim < 2 or weights.numel() == 0:
         shape = tuple(weights.shape)
         raise UsageError(f"weights of shape {shape}: [D, ...], one filter a row, was wanted")

@@ -204,6 +204,8 @@ def _chosen(
     if wanted is None:
         return layers
     chosen: dict[str, nn.Module] = {}
+    if not isinstance(wanted, str | Sequence):
+        raise UsageError(f"layers={wanted!r}: a list of names, globs or types was wanted")
     for entry in [wanted] if isinstance(wanted, str) else wanted:
         names = matches(layers, entry, network)
         if not names:

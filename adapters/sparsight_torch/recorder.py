@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import operator
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from sparsight.correlation import Centre
 from sparsight.errors import RunError, UsageError
@@ -65,10 +66,11 @@ class Recorder:
             raise UsageError(
                 "a Recorder writes into a logdir or through a writer: give one of them"
             )
-        if every < 1:
-            raise UsageError(f"every={every}: a number of epochs, at least 1, was wanted")
+        if not isinstance(every, int) or every < 1:
+            raise UsageError(f"every={every!r}: a number of epochs, at least 1, was wanted")
         self._model = model
         self._probes = probe_set = ProbeSet.of(probes)  # drawn once: a Dataset may be random
+        _check_shown(shown)
         arrays = [tensor.numpy(force=True) for tensor in probe_set.tensors]
         self._shown = shown_probes(arrays, shown_positions(shown, len(probe_set)))
         self._options: dict[str, Any] = {
@@ -99,6 +101,9 @@ class Recorder:
         epochs are lined up with losses that are logged by batch. Returns what was measured, which
         is nothing in an epoch left out.
         """
+        epoch = _integer("epoch", epoch)
+        global_step = None if global_step is None else _integer("global_step", global_step)
+        scalars = {name: _number(name, value) for name, value in (scalars or {}).items()}
         due = epoch < 0 or epoch % self._every == 0
         measurements = (
             measure(self._model, self._probes, shown=self._shown.indices, **self._options)
@@ -135,6 +140,25 @@ class Recorder:
         if not self._failed:
             self._failed = True
             warnings.warn(f"{error}; training goes on without a complete record", stacklevel=3)
+
+
+def _check_shown(shown: object) -> None:
+    if isinstance(shown, str):
+        raise UsageError(f"shown={shown!r}: a number of probes, or a list of which, was wanted")
+
+
+def _integer(name: str, value: Any) -> int:
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise UsageError(f"{name}={value!r}: an integer was wanted") from None
+
+
+def _number(name: str, value: Any) -> float:
+    try:
+        return float(value.detach() if isinstance(value, Tensor) else value)
+    except (TypeError, ValueError, RuntimeError):
+        raise UsageError(f"the scalar {name!r} is {value!r}; a number was wanted") from None
 
 
 def _checkpoint_name(epoch: int) -> str:

@@ -223,6 +223,10 @@ def test_wrong_arguments_get_a_sentence():
         (lambda: functional.sparsity_penalty(torch.ones(2, 3), 1.0, 0), "that of the batch"),
         (lambda: functional.sparsity_penalty(torch.ones(2, 3, 4), 1.0, -3), "that of the batch"),
         (lambda: functional.decorrelation_penalty(torch.ones(3), 1.0), "one filter a row"),
+        (lambda: functional.rfav_entropy(np.ones((2, 3))), "a ndarray was given"),
+        (lambda: functional.sparsity_penalty([1.0, 2.0], 1.0), "a list was given"),
+        (lambda: functional.filter_correlations(np.ones((2, 3))), "a ndarray was given"),
+        (lambda: functional.rfav_rms(torch.ones(2, 3) * 1j), r"a torch\.complex64 was given"),
         (lambda: functional.filter_correlations(torch.ones(0, 3)), "one filter a row"),
     ],
 )
