@@ -42,9 +42,7 @@ def rfav_entropy(activations: Tensor, axis: int = 1) -> Tensor:
     In eager mode an autograd function keeps only the activations themselves, and three numbers
     a position; under torch.compile and torch.func the plain operations are left to the compiler.
     """
-    if not -activations.ndim <= axis < activations.ndim:
-        shape = tuple(activations.shape)
-        raise UsageError(f"channel axis {axis} does not exist in a tensor of shape {shape}")
+    _check_axis(activations, axis)
     return compute_entropy(activations, axis)
 
 
@@ -54,6 +52,7 @@ def scale_free_entropy(activations: Tensor, axis: int = 1) -> Tensor:
     Falls only when the pattern of the activations grows sparse, not when they merely grow. An RFAV
     of zeros counts as dense: 1. NaN for D = 1.
     """
+    _check_axis(activations, axis)
     values = widened(activations)
     channels = values.shape[axis]
     peak, scaled, rms = _scaled(values, axis)
@@ -65,6 +64,7 @@ def scale_free_entropy(activations: Tensor, axis: int = 1) -> Tensor:
 
 def rfav_rms(activations: Tensor, axis: int = 1) -> Tensor:
     """Root mean square of each RFAV over its D channels; NaN where H is NaN."""
+    _check_axis(activations, axis)
     peak, _, rms = _scaled(widened(activations), axis)
     return torch.where(peak.isfinite(), peak * rms, torch.nan).squeeze(axis)
 
@@ -91,9 +91,18 @@ def sparsity_penalty(
     """
     if reduction not in ("sum", "mean"):
         raise UsageError(f"reduction={reduction!r}: 'sum' or 'mean' was wanted")
+    _check_tensor(activations)
     if activations.ndim < 2:
         shape = tuple(activations.shape)
         raise UsageError(f"activations of shape {shape}: a batch of at least two axes was wanted")
+    _check_axis(activations, axis)
+    if axis % activations.ndim == 0:
+        raise UsageError(f"channel axis {axis} is the first axis, which is that of the batch")
+    if activations.numel() == 0:
+        shape = tuple(activations.shape)
+        raise UsageError(
+            f"activations of shape {shape}: an empty batch has no penalty; leave it out"
+        )
     entropy = rfav_entropy(activations, axis)
     total = entropy.mean() if reduction == "mean" else entropy.sum() / entropy.shape[0]
     return -strength * total
@@ -132,10 +141,29 @@ def decorrelation_penalty(
     raise UsageError(f"form={form!r}: 'signed', 'squared' or 'positive' was wanted")
 
 
+def _check_tensor(values: object) -> None:
+    if not isinstance(values, Tensor) or values.is_complex():
+        kind = str(values.dtype) if isinstance(values, Tensor) else type(values).__name__
+        raise UsageError(f"a {kind} was given; a tensor of real numbers was wanted")
+
+
+def _check_axis(activations: Tensor, axis: int) -> None:
+    _check_tensor(activations)
+    shape = tuple(activations.shape)
+    if not -len(shape) <= axis < len(shape):
+        raise UsageError(f"channel axis {axis} does not exist in a tensor of shape {shape}")
+    if shape[axis] == 0:
+        raise UsageError(f"a tensor of shape {shape} has no channels along axis {axis}")
+
+
 def _centred(weights: Tensor, centre: Centre) -> tuple[Tensor, Tensor]:
     """Centred filters, [D, K], and the inverse of their lengths, [D]: 0 without variance."""
     if centre not in ("own", "filters"):
         raise UsageError(f"centre={centre!r}: 'own' or 'filters' was wanted")
+    _check_tensor(weights)
+    if weights.ndim < 2 or weights.numel() == 0:
+        shape = tuple(weights.shape)
+        raise UsageError(f"weights of shape {shape}: [D, ...], one filter a row, was wanted")
     filters = widened(weights).flatten(1)
     centred = filters - filters.mean(1 if centre == "own" else 0, keepdim=True)
     squares = centred.square().sum(1)

@@ -6,7 +6,6 @@ Source: Huesmann, Klemm, Linsen, Risse, arXiv 2002.09237, Eq. 5-8: L = L* + L_s 
 from __future__ import annotations
 
 import sys
-import warnings
 import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -24,7 +23,7 @@ from sparsight.errors import TargetError, UsageError
 from .capture import Capture, Weakly, in_backward
 from .channel_axes import ChannelAxes, channels_of
 from .functional import Form, Reduction, decorrelation_penalty, sparsity_penalty
-from .reminders import expect_call, expect_no_call
+from .reminders import expect_call, expect_no_call, warn
 from .targets import (
     Selection,
     Target,
@@ -72,11 +71,10 @@ class _Penalty(ABC):
         """Warn where an optimiser stepped before the first call; whether it did."""
         expected = self._is_expected(optimizer)
         if expected:
-            warnings.warn(
+            warn(
                 f"an optimiser has stepped, and the {type(self).__name__} on {self._names()} was "
                 "never called: nothing is penalised unless what it returns is added to the loss, "
                 "as in `loss = criterion(model(x), y) + penalty()`",
-                stacklevel=2,
             )
         return expected
 
@@ -95,10 +93,9 @@ class _Penalty(ABC):
             same = type(other) is type(self) and other._options == self._options
             if same and not mine.isdisjoint(target.module for target in other.targets):
                 other.detach()
-                warnings.warn(
+                warn(
                     f"an older {type(self).__name__} on {other._names()} is detached: the new one "
                     "takes its place. Call detach() on one that is not needed any more",
-                    stacklevel=4,
                 )
         self._attached = True
         _penalties.add(self)
@@ -133,9 +130,10 @@ class _Penalty(ABC):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue where `state_dict` was taken."""
-        if not isinstance(state.get("step"), int):
+        step = state.get("step") if isinstance(state, Mapping) else None
+        if not isinstance(step, int) or isinstance(step, bool) or step < 0:
             raise UsageError("this is no state of a penalty: an integer 'step' is missing")
-        self.step = state["step"]
+        self.step = step
 
     def detach(self) -> None:
         """Leave the model as it was before. Harmless when repeated."""
@@ -199,6 +197,8 @@ class SparsityReg(_Penalty):
             raise UsageError(f"reduction={reduction!r}: 'sum' or 'mean' was wanted")
         if at not in ("linear", "activation"):
             raise UsageError(f"at={at!r}: 'linear' or 'activation' was wanted")
+        if axis is not None and not isinstance(axis, int):
+            raise UsageError(f"axis={axis!r}: the number of an axis was wanted")
         root = unwrapped(model)
         chosen = select_targets(root, targets, "lambda", any_module=at == "activation")
         super().__init__(root, _useful(chosen, _without_entropy), (at, reduction))
@@ -301,11 +301,10 @@ class SparsityReg(_Penalty):
         self._dropped = False
         if not self._warned:
             self._warned = True
-            warnings.warn(
+            warn(
                 "the network ran again before SparsityReg was called, so that the penalty of the "
                 "earlier forward is lost: for several forwards in one loss, run them within `with "
                 "sparsity.accumulate():`; those that are not trained on, under torch.no_grad()",
-                stacklevel=2,
             )
 
     def _receive(self, name: str, output: Tensor) -> None:
@@ -365,7 +364,7 @@ class DecorrReg(_Penalty):
         self._attach()
 
     def _terms(self) -> Mapping[str, Tensor]:
-        for target in self.targets:
+        for target in () if torch.compiler.is_compiling() else self.targets:
             reason = self._without_effect(target)
             if reason is not None:
                 raise UsageError(f"DecorrReg would do nothing: {reason}")

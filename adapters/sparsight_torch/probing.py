@@ -76,11 +76,17 @@ def measure(
     In distributed training all ranks call it; each measures its share of the probes, and all get
     the measurement of the whole set.
 
+    `probes` are samples [N, ...], several inputs of such, a Dataset or a DataLoader: see Recorder.
+
     Raises ProbeError for probes that do not fit, TargetError for layers that do not exist.
     """
     network = unwrapped(model)
     probe_set = ProbeSet.of(probes)
     chosen = _chosen(network, measurable_layers(network), layers)
+    if batch_size < 1:
+        raise UsageError(f"batch_size={batch_size}: a number of probes, at least 1, was wanted")
+    if not all(0 <= position < len(probe_set) for position in shown):
+        raise UsageError(f"shown={list(shown)}: positions below {len(probe_set)} were wanted")
     if statistics not in ("entropy", "all"):
         raise UsageError(f"statistics={statistics!r}: 'entropy' or 'all' was wanted")
     probing = _Probing(chosen, tuple(shown), statistics == "all", hidden_only=layers is None)
@@ -228,6 +234,8 @@ def _chosen(
     if wanted is None:
         return layers
     chosen: dict[str, nn.Module] = {}
+    if not isinstance(wanted, str | Sequence):
+        raise UsageError(f"layers={wanted!r}: a list of names, globs or types was wanted")
     for entry in [wanted] if isinstance(wanted, str) else wanted:
         names = matches(layers, entry, network)
         if not names:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import operator
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from sparsight.correlation import Centre
 from sparsight.errors import RunError, UsageError
@@ -34,11 +35,12 @@ class Recorder:
                 recorder.record(epoch, scalars={"loss/validation": loss})
 
     `probes` are held-out samples, [N, ...], of the network's input, or a sequence of such, or a
-    mapping by keyword, for several inputs. Events go into `logdir`, or into the file of `writer`,
-    the SummaryWriter that you already have: prefer that, since a second file in a directory can
-    hold up its curves in TensorBoard. `layers` chooses what is measured, `shown` how many probes'
-    maps are kept (spread over the set), or which. `every` measures each n-th epoch only.
-    `also_export` writes ONNX checkpoints, each n-th epoch if it is a number, into
+    mapping by keyword, for several inputs; or a Dataset, or a DataLoader that does not shuffle, of
+    which at most 1,000 samples are drawn, without their labels. Events go into `logdir`, or into
+    the file of `writer`, the SummaryWriter that you already have: prefer that, since a second file
+    in a directory can hold up its curves in TensorBoard. `layers` chooses what is measured, `shown`
+    how many probes' maps are kept (spread over the set), or which. `every` measures each n-th epoch
+    only. `also_export` writes ONNX checkpoints, each n-th epoch if it is a number, into
     `logdir`/checkpoints. See `measure` for the other options.
 
     In distributed training every rank makes a Recorder and calls `record`: each measures its share
@@ -67,11 +69,11 @@ class Recorder:
             raise UsageError(
                 "a Recorder writes into a logdir or through a writer: give one of them"
             )
-        if every < 1:
-            raise UsageError(f"every={every}: a number of epochs, at least 1, was wanted")
+        if not isinstance(every, int) or every < 1:
+            raise UsageError(f"every={every!r}: a number of epochs, at least 1, was wanted")
         self._model = model
-        self._probes = probes
-        probe_set = ProbeSet.of(probes)
+        self._probes = probe_set = ProbeSet.of(probes)  # drawn once: a Dataset may be random
+        _check_shown(shown)
         arrays = [tensor.numpy(force=True) for tensor in probe_set.tensors]
         self._shown = shown_probes(arrays, shown_positions(shown, len(probe_set)))
         self._options: dict[str, Any] = {
@@ -104,6 +106,9 @@ class Recorder:
         epochs are lined up with losses that are logged by batch. Returns what was measured, which
         is nothing in an epoch left out.
         """
+        epoch = _integer("epoch", epoch)
+        global_step = None if global_step is None else _integer("global_step", global_step)
+        scalars = {name: _number(name, value) for name, value in (scalars or {}).items()}
         due = epoch < 0 or epoch % self._every == 0
         measurements = (
             measure(self._model, self._probes, shown=self._shown.indices, **self._options)
@@ -167,6 +172,25 @@ def _epochs(steps: Sequence[int]) -> str:
     """Nothing, "epoch 3", or "epochs 3, 4, 5"."""
     shown = [*map(str, steps[:10]), *(["…", str(steps[-1])] if len(steps) > 10 else [])]
     return f"epoch{'s' if len(steps) > 1 else ''} {', '.join(shown)}" if steps else ""
+
+
+def _check_shown(shown: object) -> None:
+    if isinstance(shown, str):
+        raise UsageError(f"shown={shown!r}: a number of probes, or a list of which, was wanted")
+
+
+def _integer(name: str, value: Any) -> int:
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise UsageError(f"{name}={value!r}: an integer was wanted") from None
+
+
+def _number(name: str, value: Any) -> float:
+    try:
+        return float(value.detach() if isinstance(value, Tensor) else value)
+    except (TypeError, ValueError, RuntimeError):
+        raise UsageError(f"the scalar {name!r} is {value!r}; a number was wanted") from None
 
 
 def _checkpoint_name(epoch: int) -> str:

@@ -122,7 +122,7 @@ def channel_axis(module: nn.Module) -> int:
 def filters(module: nn.Module) -> Tensor:
     """The weights of a layer with one filter a row, [D, K]; differentiable, parametrised or not."""
     weight = cast(Tensor, module.weight)
-    if is_lazy(weight):
+    if not torch.compiler.is_compiling() and is_lazy(weight):
         raise UsageError(
             f"a {type(module).__name__} has no weights before the first forward of the network"
         )

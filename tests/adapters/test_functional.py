@@ -210,3 +210,26 @@ def test_wrong_arguments_get_a_sentence():
         functional.decorrelation_penalty(values, 1.0, "absolute")
     with pytest.raises(UsageError, match="'own' or 'filters'"):
         functional.filter_correlations(values, "mean")
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: functional.scale_free_entropy(torch.ones(2, 3), 2), "axis 2 does not exist"),
+        (lambda: functional.rfav_rms(torch.ones(2, 3), -3), "axis -3 does not exist"),
+        (lambda: functional.rfav_entropy(torch.ones(2, 0, 3)), "has no channels along axis 1"),
+        (lambda: functional.sparsity_penalty(torch.ones(0, 3), 1.0), "an empty batch"),
+        (lambda: functional.sparsity_penalty(torch.ones(2, 3, 0), 1.0), "an empty batch"),
+        (lambda: functional.sparsity_penalty(torch.ones(2, 3), 1.0, 0), "that of the batch"),
+        (lambda: functional.sparsity_penalty(torch.ones(2, 3, 4), 1.0, -3), "that of the batch"),
+        (lambda: functional.decorrelation_penalty(torch.ones(3), 1.0), "one filter a row"),
+        (lambda: functional.rfav_entropy(np.ones((2, 3))), "a ndarray was given"),
+        (lambda: functional.sparsity_penalty([1.0, 2.0], 1.0), "a list was given"),
+        (lambda: functional.filter_correlations(np.ones((2, 3))), "a ndarray was given"),
+        (lambda: functional.rfav_rms(torch.ones(2, 3) * 1j), r"a torch\.complex64 was given"),
+        (lambda: functional.filter_correlations(torch.ones(0, 3)), "one filter a row"),
+    ],
+)
+def test_tensors_that_cannot_be_meant_get_a_sentence(call, message):
+    with pytest.raises(UsageError, match=message):
+        call()

@@ -39,8 +39,9 @@ def test_two_forwards_in_one_loss_warn_once(images):
     model = network()
     sparsity = SparsityReg(model, {"0": 1e-3})
     model(images)
-    with pytest.warns(UserWarning, match=r"is lost: .*`with sparsity\.accumulate\(\):`"):
+    with pytest.warns(UserWarning, match=r"is lost: .*`with sparsity\.accumulate\(\):`") as caught:
         model(images)
+    assert caught[0].filename == __file__  # at the user's own line, not in PyTorch's hooks
     sparsity()
     for _ in range(2):  # a second warning would be an error here
         model(images)

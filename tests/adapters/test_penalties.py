@@ -98,6 +98,19 @@ def test_compiled_in_one_graph():
 
 
 @COMPILING
+def test_compiled_with_the_penalties_in_one_graph():
+    model, images = make()
+    sparsity, decorrelation = SparsityReg(model, STRENGTHS), DecorrReg(model, {"conv1": 1.0})
+
+    def loss() -> Tensor:
+        return squares(model(images)) + sparsity() + decorrelation()
+
+    compiled = torch.compile(loss, fullgraph=True, backend="aot_eager")
+    for _ in range(2):
+        torch.testing.assert_close(compiled(), loss())
+
+
+@COMPILING
 def test_made_from_a_compiled_model():
     model, images = make()
     compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
@@ -360,8 +373,9 @@ def test_values_schedules_and_state():
     model(images)
     resumed()
     assert resumed.parts["conv1"] == pytest.approx(values[0]["conv1"] / 8)
-    with pytest.raises(UsageError, match="no state"):
-        resumed.load_state_dict({})
+    for state in ({}, None, {"step": True}, {"step": -1}):
+        with pytest.raises(UsageError, match="no state"):
+            resumed.load_state_dict(state)
 
 
 def test_reductions_and_activations():

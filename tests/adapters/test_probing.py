@@ -168,6 +168,12 @@ def test_several_inputs_and_arrays():
         (lambda n, p: measure(n, p, layers=["conv9"]), TargetError, "did you mean 'conv"),
         (lambda n, p: measure(n, p, statistics="most"), UsageError, "'entropy' or 'all'"),
         (lambda n, p: measure(nn.ReLU(), p), TargetError, "no layer that could be measured"),
+        (lambda n, p: measure(n, p, batch_size=0), UsageError, "batch_size=0: a number"),
+        (lambda n, p: measure(n, p, shown=[0, 11]), UsageError, "positions below 11"),
+        (lambda n, p: measure(n, "probes.npz"), ProbeError, "a str was given as probes"),
+        (lambda n, p: measure(n, p, layers=3), UsageError, "layers=3: a list of names"),
+        (lambda n, p: measure(n, None), ProbeError, "a NoneType was given as probes"),
+        (lambda n, p: measure(n, iter(p)), ProbeError, "Dataset or a DataLoader of samples"),
     ],
 )
 def test_wrong_calls_get_a_sentence(net, probes, call, error, message):

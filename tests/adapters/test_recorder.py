@@ -194,9 +194,29 @@ def test_a_run_that_another_process_records(net, probes, tmp_path):
         ({}, "give one"),
         ({"logdir": "a", "writer": object()}, "give one"),
         ({"logdir": "a", "every": 0}, "at least 1"),
+        ({"logdir": "a", "every": "2"}, "at least 1"),
+        ({"logdir": "a", "shown": "2"}, "a number of probes, or a list"),
         ({"logdir": "a", "shown": -1}, "0 is the least"),
     ],
 )
 def test_wrong_options_get_a_sentence(net, probes, options, message):
     with pytest.raises(UsageError, match=message):
         Recorder(net, probes, **options)
+
+
+@pytest.mark.parametrize(
+    ("epoch", "options", "message"),
+    [
+        ("1", {}, "epoch='1': an integer"),
+        (1.5, {}, "epoch=1.5: an integer"),
+        (1, {"global_step": 0.5}, "global_step=0.5: an integer"),
+        (1, {"scalars": {"loss": "low"}}, "the scalar 'loss' is 'low'"),
+        (1, {"scalars": {"loss": torch.ones(3)}}, "the scalar 'loss' is tensor"),
+    ],
+)
+def test_wrong_records_get_a_sentence(net, probes, tmp_path, epoch, options, message):
+    with Recorder(net, probes, tmp_path) as recorder:
+        with pytest.raises(UsageError, match=message):
+            recorder.record(epoch, **options)
+        recorder.record(2, scalars={"loss": torch.ones(1, requires_grad=True)})
+    assert read_run(tmp_path).steps == (2,)
