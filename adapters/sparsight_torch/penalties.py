@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Literal, NamedTuple, Self
+from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
@@ -20,11 +20,14 @@ from .capture import Capture, in_backward
 from .functional import Form, Reduction, decorrelation_penalty, sparsity_penalty
 from .targets import Selection, Target, channel_axis, filters, select_targets, unwrapped
 
-__all__ = ["DecorrReg", "SparsityReg"]
+__all__ = ["DecorrReg", "Penalty", "SparsityReg"]
 
 
-class _Penalty(ABC):
-    """What both penalties share: targets, strengths over time, values for logging, an end."""
+class Penalty(ABC):
+    """What all penalties share: targets, strengths over time, values for logging, an end."""
+
+    kind: ClassVar[str] = "penalty"
+    """What trainers call it in logs and checkpoints."""
 
     def __init__(self, targets: list[Target]) -> None:
         self.targets = targets
@@ -58,6 +61,11 @@ class _Penalty(ABC):
         """The last value of each target, by name, strength included."""
         return {name: float(part) for name, part in self._last.items()}
 
+    @contextmanager
+    def accumulate(self) -> Iterator[None]:
+        """Within it, forwards add up, for penalties that look at what a forward computes."""
+        yield
+
     def state_dict(self) -> dict[str, Any]:
         """What a resumed training run needs: how far the schedules of strengths have come."""
         return {"step": self.step}
@@ -86,7 +94,7 @@ class _Term(NamedTuple):
     version: int
 
 
-class SparsityReg(_Penalty):
+class SparsityReg(Penalty):
     """Rewards dense activations (paper, Eq. 5): minus lambda times the entropy of all RFAVs.
 
     L_s = - sum over targets of lambda * (sum over positions, mean over the batch) of H. Each
@@ -103,6 +111,8 @@ class SparsityReg(_Penalty):
     Raises TargetError for targets that do not exist, and UsageError, on use, wherever the penalty
     could do nothing: no forward before the call, targets without gradients, DataParallel replicas.
     """
+
+    kind = "sparsity"
 
     def __init__(
         self,
@@ -199,7 +209,7 @@ class SparsityReg(_Penalty):
             self._pending.append(_Term(name, term, output, output._version))
 
 
-class DecorrReg(_Penalty):
+class DecorrReg(Penalty):
     """Rewards filters that differ (paper, Eq. 7): kappa times the sum of their correlations.
 
     L_c = sum over targets of kappa * sum over e < d of c[d, e]. It looks at weights alone, and
@@ -207,6 +217,8 @@ class DecorrReg(_Penalty):
     sum as printed, in O(D K)), "squared" or "positive"; `centre` is that of `filter_correlations`:
     with `"filters"`, the paper's literal wording, the signed sum is almost constant.
     """
+
+    kind = "decorrelation"
 
     def __init__(
         self,

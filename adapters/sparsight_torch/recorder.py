@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 from torch import nn
 
 from sparsight.correlation import Centre
-from sparsight.errors import RunError, UsageError
+from sparsight.errors import RunError, UsageError, nearest
 from sparsight.measurement import LayerMeasurement
 from sparsight.probes import shown_positions, shown_probes
 from sparsight.writer import RunWriter
@@ -139,3 +140,15 @@ class Recorder:
 
 def _checkpoint_name(epoch: int) -> str:
     return f"epoch_{epoch:04d}.onnx" if epoch >= 0 else f"epoch_{epoch}.onnx"
+
+
+def check_options(owner: str, options: Mapping[str, Any]) -> None:
+    """Raises UsageError for what `owner`, a trainer's callback, cannot pass on to its Recorder."""
+    chosen_by_trainer = ("model", "probes", "logdir", "writer")
+    known = [x for x in inspect.signature(Recorder).parameters if x not in chosen_by_trainer]
+    for name in options:
+        if name not in known:
+            raise UsageError(
+                f"{owner} has no option {name!r} (a penalty takes its own, as in "
+                f"SparsityReg(model, targets, reduction='mean')); {nearest(name, known)}"
+            )
