@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -15,6 +15,7 @@ from sparsight.errors import UsageError
 __all__ = ["Capture", "in_backward"]
 
 Receive = Callable[[str, Tensor], None]
+Before = Callable[[Sequence[Any], Mapping[str, Any]], None]
 
 
 def in_backward() -> bool:
@@ -26,8 +27,8 @@ class Capture:
     """Calls `receive(name, output)` whenever one of the layers has run, until it is detached.
 
     `root` and `before` give a function that is called before each forward of the whole network,
-    `after` one that is called after it. A context manager: the hooks are gone at its end, also
-    after an exception.
+    with its arguments by position and by keyword, `after` one that is called after it. A context
+    manager: the hooks are gone at its end, also after an exception.
     """
 
     def __init__(
@@ -35,7 +36,7 @@ class Capture:
         layers: Mapping[str, nn.Module],
         receive: Receive,
         root: nn.Module | None = None,
-        before: Callable[[], None] | None = None,
+        before: Before | None = None,
         after: Callable[[], None] | None = None,
     ) -> None:
         _guard_hooks()
@@ -44,8 +45,9 @@ class Capture:
             hook = _Hook(partial(_receive_tensor, receive, name), name)
             self._handles.append(module.register_forward_hook(hook))
         if root is not None and before is not None:
-            pre_hook = _Hook(lambda _: before())
-            self._handles.append(root.register_forward_pre_hook(pre_hook, prepend=True))
+            pre_hook = _PreHook(lambda arguments: before(*arguments))
+            handle = root.register_forward_pre_hook(pre_hook, prepend=True, with_kwargs=True)
+            self._handles.append(handle)
         if root is not None and after is not None:
             self._handles.append(root.register_forward_hook(_Hook(lambda _: after())))
 
@@ -67,7 +69,7 @@ class Capture:
 
 
 class _Hook:
-    """A forward hook, or pre-hook, that stays behind when its module is copied or pickled.
+    """A forward hook that stays behind when its module is copied or pickled.
 
     A copy of a model (a moving average of the weights, a saved module) has nothing to do with the
     penalty on the original, whose pending graph could not be copied either.
@@ -85,7 +87,14 @@ class _Hook:
         self.receive(output)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _Hook, (_ignore, self.name)
+        return type(self), (_ignore, self.name)
+
+
+class _PreHook(_Hook):
+    """One that is called before a forward, with its arguments."""
+
+    def __call__(self, module: nn.Module, inputs: Any, keywords: Any = None) -> None:
+        super().__call__(module, inputs, (inputs, keywords))
 
 
 def _guard_hooks() -> None:

@@ -6,7 +6,7 @@ Source: Huesmann, Klemm, Linsen, Risse, arXiv 2002.09237, Eq. 5-8: L = L* + L_s 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar, Literal, NamedTuple, Self
 
@@ -17,7 +17,8 @@ from sparsight.correlation import Centre
 from sparsight.errors import TargetError, UsageError
 
 from .capture import Capture, in_backward
-from .functional import Form, Reduction, decorrelation_penalty, sparsity_penalty
+from .functional import Form, Reduction, decorrelation_penalty, reduced, rfav_entropy
+from .mask import MaskInput, unfitting
 from .targets import Selection, Target, channel_axis, filters, select_targets, unwrapped
 
 __all__ = ["DecorrReg", "Penalty", "SparsityReg"]
@@ -89,7 +90,8 @@ class Penalty(ABC):
 
 class _Term(NamedTuple):
     name: str
-    value: Tensor
+    entropy: Tensor  # summed only when the penalty is called, outside of any checkpoint
+    mask: Tensor | None
     output: Tensor | None  # for telling whether it was overwritten in place
     version: int
 
@@ -108,8 +110,14 @@ class SparsityReg(Penalty):
     a copy of each output, for networks that overwrite it in place; by default that is done where a
     module of the network has `inplace=True`.
 
+    `mask` names an input of the model's forward, [N, *map], that is 0 at padded positions: in
+    layers whose maps have its shape they count for nothing. Where it is left out of a forward, or
+    None, all positions count. For a model that takes no mask, give it at the call:
+    `sparsity(mask=...)`.
+
     Raises TargetError for targets that do not exist, and UsageError, on use, wherever the penalty
-    could do nothing: no forward before the call, targets without gradients, DataParallel replicas.
+    could do nothing: no forward before the call, targets without gradients, DataParallel replicas,
+    a mask of the shape of no target's maps.
     """
 
     kind = "sparsity"
@@ -123,6 +131,7 @@ class SparsityReg(Penalty):
         at: Literal["linear", "activation"] = "linear",
         axis: int | None = None,
         copy: bool | None = None,
+        mask: str | None = None,
     ) -> None:
         if reduction not in ("sum", "mean"):
             raise UsageError(f"reduction={reduction!r}: 'sum' or 'mean' was wanted")
@@ -136,16 +145,29 @@ class SparsityReg(Penalty):
         }
         in_place = any(getattr(module, "inplace", False) is True for module in root.modules())
         self._copy = in_place if copy is None else copy
+        self._mask_input = None if mask is None else MaskInput(root, mask)
+        self._mask: Tensor | None = None
         self._pending: list[_Term] = []
+        self._several = False  # whether what is pending comes from several forwards
         self._running = False
         self._accumulating = False
         modules = {target.name: target.module for target in self.targets}
         self._capture = Capture(modules, self._receive, root, self._before, self._after)
 
+    def __call__(self, mask: Tensor | None = None) -> Tensor:
+        """The penalty, a scalar to be added to the loss. Also counts as a step of the schedules.
+
+        `mask` is that of the one forward before, unless an input of the model is named as the mask.
+        """
+        if mask is not None:
+            self._give(mask)
+        return super().__call__()
+
     @contextmanager
     def accumulate(self) -> Iterator[None]:
         """Within it, forwards add up: two crops, a GAN's two passes, parts of a model."""
         self._pending.clear()
+        self._several = False
         self._accumulating = True
         try:
             yield
@@ -167,27 +189,49 @@ class SparsityReg(Penalty):
                 f"gradients, since the last call), or it ran no target: {', '.join(self._axes)}"
             )
         pending, self._pending = self._pending, []
+        _check_masks(pending)
         sums: dict[str, Tensor] = {}
-        for name, value, output, version in pending:
+        for name, entropy, mask, output, version in pending:
             if output is not None and output._version != version:
                 raise UsageError(
                     f"the output of {name!r} was overwritten in place after it was measured; "
                     "pass copy=True to SparsityReg, or do without the in-place operation"
                 )
+            fitting = mask is not None and mask.shape == entropy.shape
+            value = -reduced(entropy, self._reduction, mask if fitting else None)
             sums[name] = sums[name] + value if name in sums else value
         missing = [target.name for target in self.targets if target.name not in sums]
         if missing:
             raise UsageError(f"the forward did not run {', '.join(map(repr, missing))}, a target")
         return sums
 
-    def _before(self) -> None:
-        if torch.is_grad_enabled() and not in_backward():
-            self._running = True
-            if not self._accumulating:
-                self._pending.clear()
+    def _give(self, mask: Tensor) -> None:
+        """Make a mask that of all that is pending."""
+        if self._mask_input is not None:
+            name = self._mask_input.name
+            raise UsageError(f"the mask is the model's input {name!r} already; give one of the two")
+        if self._several:
+            raise UsageError(
+                "one mask was given for several forwards; name the model's input that is the mask: "
+                "SparsityReg(model, targets, mask='attention_mask')"
+            )
+        self._pending = [term._replace(mask=mask) for term in self._pending]
+
+    def _before(self, inputs: Sequence[Any], keywords: Mapping[str, Any]) -> None:
+        if not torch.is_grad_enabled() or in_backward():
+            return
+        self._running = True
+        if self._mask_input is not None:
+            self._mask = self._mask_input.of(inputs, keywords)
+        if self._accumulating:
+            self._several = bool(self._pending)
+        else:
+            self._pending.clear()
+            self._several = False
 
     def _after(self) -> None:
         self._running = False
+        self._mask = None
 
     def _receive(self, name: str, output: Tensor) -> None:
         if not torch.is_grad_enabled() or not output.requires_grad:
@@ -195,18 +239,34 @@ class SparsityReg(Penalty):
                 raise UsageError(_without_gradients(name))
             return
         measured = output.clone() if self._copy else output
-        term = sparsity_penalty(measured, 1.0, self._axes[name], self._reduction)
+        if measured.ndim < 2:
+            raise UsageError(
+                f"the output of {name!r} has the shape {tuple(output.shape)}; a batch of at least "
+                "two axes was wanted"
+            )
+        entropy = rfav_entropy(measured, self._axes[name])
         if in_backward():
             return  # a checkpoint runs the layer again: it must save the same tensors, no more
-        if not self._running and not self._accumulating:
+        if not self._running:
+            self._check_outside(name)
+        if self._copy or torch.compiler.is_compiling():
+            self._pending.append(_Term(name, entropy, self._mask, None, 0))
+        else:
+            self._pending.append(_Term(name, entropy, self._mask, output, output._version))
+
+    def _check_outside(self, name: str) -> None:
+        """Of a target that runs outside a forward of the model."""
+        if not self._accumulating:
             raise UsageError(
                 f"target {name!r} ran outside a forward of the model; wrap what runs it into "
                 "`with sparsity.accumulate():`"
             )
-        if self._copy or torch.compiler.is_compiling():
-            self._pending.append(_Term(name, term, None, 0))
-        else:
-            self._pending.append(_Term(name, term, output, output._version))
+        if self._mask_input is not None:
+            raise UsageError(
+                f"target {name!r} ran outside a forward of the model, so that its input "
+                f"{self._mask_input.name!r}, the mask, is not known; make the penalty for the part "
+                "that takes this input: SparsityReg(model.part, targets, mask=...)"
+            )
 
 
 class DecorrReg(Penalty):
@@ -248,6 +308,14 @@ class DecorrReg(Penalty):
             )
             for target in self.targets
         }
+
+
+def _check_masks(pending: Sequence[_Term]) -> None:
+    """Raises UsageError where masks fit nothing: padding would count after all."""
+    masks = [term.mask for term in pending if term.mask is not None]
+    fits = any(term.mask is not None and term.mask.shape == term.entropy.shape for term in pending)
+    if masks and not fits:
+        raise unfitting(masks[-1], {term.name: term.entropy.shape for term in pending})
 
 
 def _without_gradients(name: str) -> str:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from sparsight.errors import ProbeError
 
-__all__ = ["ProbeSet", "Probes"]
+__all__ = ["ProbeSet", "Probes", "Samples"]
 
 Samples: TypeAlias = Tensor | NDArray[Any]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -20,7 +20,8 @@ from sparsight.schema import LayerInfo
 from .capture import Capture
 from .distributed import batches, gather
 from .functional import rfav_entropy, rfav_statistics
-from .probe_set import Probes, ProbeSet
+from .mask import MaskInput, unfitting
+from .probe_set import Probes, ProbeSet, Samples
 from .relu import ReluTrace
 from .targets import channel_axis, filters, matches, measurable_layers, unwrapped
 
@@ -62,19 +63,23 @@ def measure(
     statistics: Statistics = "all",
     centre: Centre = "own",
     batch_size: int = 64,
+    mask: str | Samples | None = None,
 ) -> list[LayerMeasurement]:
     """Measure layers on a probe set, in the order in which they run.
 
     All convolutions and dense layers are measured but the last to run, whose entropy falls by
     design; `layers` chooses by name or glob instead. A layer that runs several times is measured
     each time, as "name", "name#2" and so on. `shown` are the probes whose maps are kept. With
-    `statistics="entropy"` scale-free entropy, RMS and the ReLU's fractions are left out.
+    `statistics="entropy"` scale-free entropy, RMS and the ReLU's fractions are left out. `mask` is
+    a mask of the probes, [N, *map], 0 at padded positions, or names their input that is one: in
+    layers whose maps have its shape those positions are left out of everything, and NaN in maps.
 
     The network runs in evaluation mode, in float32 if its weights are, and is afterwards as it was.
     In distributed training all ranks call it; each measures its share of the probes, and all get
     the measurement of the whole set.
 
-    Raises ProbeError for probes that do not fit, TargetError for layers that do not exist.
+    Raises ProbeError for probes that do not fit, TargetError for layers that do not exist, and
+    UsageError for a mask that fits no layer.
     """
     network = unwrapped(model)
     probe_set = ProbeSet.of(probes)
@@ -82,13 +87,15 @@ def measure(
     if statistics not in ("entropy", "all"):
         raise UsageError(f"statistics={statistics!r}: 'entropy' or 'all' was wanted")
     probing = _Probing(chosen, tuple(shown), everything=statistics == "all")
+    padding = _mask(network, probe_set, mask)
     device = device_of(network)
     with evaluating(network), probing.attached():
         for first, last in batches(len(probe_set), batch_size):
-            probing.begin(first)
             # A rank that has no probes left runs one all the same: others may wait for its shards.
             samples = slice(first, last) if last > first else slice(0, 1)
+            probing.begin(first, None if padding is None else padding[samples].to(device))
             _run(network, *probe_set.batch(samples, device))
+            probing.check_mask()
             if last > first:
                 probing.finish()
     if layers is None and len(probing.order) > 1:
@@ -111,6 +118,8 @@ class _Probing:
     _outputs: dict[str, BatchStatistics] = field(default_factory=dict)
     _relu: dict[str, tuple[NDArray[np.floating], int]] = field(default_factory=dict)
     _first: int = 0
+    _mask: Tensor | None = None
+    _shapes: dict[str, torch.Size] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._trace = ReluTrace(self._arrived)
@@ -124,21 +133,21 @@ class _Probing:
             else:
                 yield
 
-    def begin(self, first: int) -> None:
-        self._first = first
+    def begin(self, first: int, mask: Tensor | None) -> None:
+        """A batch comes, from probe number `first` on, and its mask."""
+        self._first, self._mask = first, mask
+        self._shapes.clear()
         self._outputs.clear()
         self._relu.clear()
+
+    def check_mask(self) -> None:
+        if self._mask is not None and self._mask.shape not in self._shapes.values():
+            raise unfitting(self._mask, self._shapes)
 
     def finish(self) -> None:
         for name, statistics in self._outputs.items():
             maximum, zeros = self._relu.get(name, (None, None))
-            complete = BatchStatistics(
-                statistics.entropy,
-                statistics.scale_free_entropy,
-                statistics.rms,
-                relu_maximum=maximum,
-                relu_zeros=zeros,
-            )
+            complete = replace(statistics, relu_maximum=maximum, relu_zeros=zeros)
             self._accumulators[name].update(complete, self._first)
 
     def results(self, centre: Centre) -> list[LayerMeasurement]:
@@ -159,17 +168,33 @@ class _Probing:
             self._accumulators[label] = LayerAccumulator(_info(label, module, output), self.shown)
         axis = channel_axis(module)
         if not self.everything:
-            self._outputs[label] = BatchStatistics(_map(rfav_entropy(output, axis)))
-            return
-        entropy, rms, scale_free = map(_map, rfav_statistics(output, axis))
-        self._outputs[label] = BatchStatistics(entropy, scale_free, rms)
-        self._trace.follow(label, output)
+            entropy = rfav_entropy(output, axis)
+            statistics = BatchStatistics(_map(entropy))
+        else:
+            entropy, rms, scale_free = rfav_statistics(output, axis)
+            statistics = BatchStatistics(_map(entropy), _map(scale_free), _map(rms))
+            self._trace.follow(label, output)
+        self._shapes[label] = entropy.shape
+        mask = self._mask_of(label)
+        counted = None if mask is None else _map(mask)
+        self._outputs[label] = replace(statistics, counted=counted)
+
+    def _mask_of(self, label: str) -> Tensor | None:
+        """The mask, true where positions count, if it has the shape of the layer's maps."""
+        fits = self._mask is not None and self._mask.shape == self._shapes[label]
+        return self._mask if fits else None
 
     def _arrived(self, label: str, values: Tensor) -> None:
         axis = self._accumulators[label].layer.channel_axis
+        mask, part = self._mask_of(label), _PART
+        if mask is not None:
+            if not mask.any():
+                return
+            values, axis = values.movedim(axis, -1)[mask], -1
+            part = len(values)
         others = [other for other in range(values.ndim) if other != axis % values.ndim]
         maximum = values.amax(others)  # NaN if one is: it is not <= 0, the channel is not dead
-        zeros = sum(int((part <= 0).sum()) for part in values.split(_PART))
+        zeros = sum(int((some <= 0).sum()) for some in values.split(part))
         self._relu[label] = (maximum.float().cpu().numpy(), zeros)
 
 
@@ -186,10 +211,27 @@ def _info(name: str, module: nn.Module, output: Tensor) -> LayerInfo:
     )
 
 
-def _map(values: Tensor) -> NDArray[np.floating]:
+def _map(values: Tensor) -> NDArray[Any]:
     """Values at each position, [N, *map]; a dense layer on vectors has a map of one cell."""
     array = values.cpu().numpy()
     return array.reshape(-1, 1, 1) if array.ndim == 1 else array
+
+
+def _mask(network: nn.Module, probe_set: ProbeSet, mask: str | Samples | None) -> Tensor | None:
+    """The mask of a whole probe set, true where positions count."""
+    if mask is None:
+        return None
+    if isinstance(mask, str):
+        arguments = probe_set.batch(slice(None), torch.device("cpu"))
+        found = MaskInput(network, mask).of(*arguments)
+        if found is None:
+            raise UsageError(f"the probes have no input {mask!r}, which is to be the mask")
+        return found != 0
+    tensor = torch.as_tensor(mask)
+    if not tensor.ndim or len(tensor) != len(probe_set):
+        shape = tuple(tensor.shape)
+        raise UsageError(f"a mask of shape {shape} was given for {len(probe_set)} probes")
+    return tensor != 0
 
 
 def _chosen(layers: dict[str, nn.Module], wanted: Sequence[str] | None) -> dict[str, nn.Module]:

@@ -18,7 +18,7 @@ from sparsight.writer import RunWriter
 
 from .distributed import rank
 from .export import OnnxExporter
-from .probe_set import Probes, ProbeSet
+from .probe_set import Probes, ProbeSet, Samples
 from .probing import Statistics, measure
 
 __all__ = ["Recorder"]
@@ -39,7 +39,8 @@ class Recorder:
     hold up its curves in TensorBoard. `layers` chooses what is measured, `shown` how many probes'
     maps are kept (spread over the set), or which. `every` measures each n-th epoch only.
     `also_export` writes ONNX checkpoints, each n-th epoch if it is a number, into
-    `logdir`/checkpoints. See `measure` for the other options.
+    `logdir`/checkpoints. `mask` leaves padding out: the name of an input, [N, L], that is 0 there.
+    See `measure` for the other options.
 
     In distributed training every rank makes a Recorder and calls `record`: each measures its share
     of the probes, and rank 0 writes. A failed write never ends a training run: it is reported once,
@@ -60,6 +61,7 @@ class Recorder:
         statistics: Statistics = "all",
         centre: Centre = "own",
         batch_size: int = 64,
+        mask: str | Samples | None = None,
     ) -> None:
         if (logdir is None) == (writer is None):
             raise UsageError(
@@ -77,6 +79,7 @@ class Recorder:
             "statistics": statistics,
             "centre": centre,
             "batch_size": batch_size,
+            "mask": mask,
         }
         self._every, self._export_every = every, int(also_export)
         self.logdir = Path(writer.log_dir if logdir is None else logdir)

@@ -146,6 +146,7 @@ def measure(
     gathered = [LayerAccumulator(layer_info(tap), keep) for tap in taps]
     outputs = [] if evaluation is None else [_scores(model, evaluation)]
     for first, count, batch in _batches(session, samples, size, outputs, notice):
+        _check_fit(batch, samples, settings.mask)
         for accumulator in gathered:
             statistics = batch.layers[accumulator.layer.name]
             accumulator.update(_unpadded(statistics, samples, settings.mask, first), first)
@@ -254,6 +255,20 @@ def _check_mask(mask: str | None, samples: ProbeSet) -> None:
     if mask is not None and (mask not in samples.arrays or samples.arrays[mask].ndim < 2):
         names = [name for name, array in samples.arrays.items() if array.ndim > 1]
         raise UsageError(f"the mask {mask!r} is no input with positions; {nearest(mask, names)}")
+
+
+def _check_fit(batch: Batch, samples: ProbeSet, mask: str | None) -> None:
+    """Raises UsageError where a mask fits no layer: padding would count after all."""
+    if mask is None:
+        return
+    maps = {name: layer.entropy.shape[1:] for name, layer in batch.layers.items()}
+    shape = samples.arrays[mask].shape[1:]
+    if shape not in maps.values():
+        shapes = ", ".join(f"{name} {found}" for name, found in maps.items())
+        raise UsageError(
+            f"the mask {mask!r} has positions of shape {shape}, as no layer has, so that it would "
+            f"do nothing; there are: {shapes}"
+        )
 
 
 def _scores(model: Model, evaluation: Evaluation) -> str:
