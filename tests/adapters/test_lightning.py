@@ -2,6 +2,7 @@
 
 import signal
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -341,3 +342,55 @@ def test_wrong_arguments_get_a_sentence(arguments, options, message):
 def test_a_function_that_forgets_to_return_gets_a_sentence(tmp_path):
     with pytest.raises(UsageError, match="given as penalties is a NoneType"):
         fit(Module(), SparsityCallback(lambda module: None), tmp_path)
+
+
+class Tokens(LightningModule):
+    """Its forward takes a mask, by position."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.first, self.second = nn.Linear(4, 8), nn.Linear(8, 2)
+
+    def forward(self, tokens: Tensor, mask: Tensor) -> Tensor:
+        outputs = self.second(self.first(tokens).relu())
+        return (outputs * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
+
+    def training_step(self, batch, index):
+        tokens, mask, labels = batch
+        return F.cross_entropy(self(tokens, mask), labels)
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=0.1)
+
+
+def test_training_and_recording_do_not_depend_on_the_padding(tmp_path):
+    found, recorded = [], []
+    for length in (8, 64):
+        random = torch.Generator().manual_seed(0)
+        mask = (torch.arange(length) < torch.randint(1, 9, (6, 1), generator=random)).float()
+        tokens = F.pad(torch.randn(6, 8, 4, generator=random), (0, 0, 0, length - 8), value=9.0)
+        samples = TensorDataset(tokens, mask, torch.randint(0, 2, (6,), generator=random))
+        callback = SparsityCallback(
+            lambda module: [SparsityReg(module, {"first": 0.05}, mask="mask")],
+            probes=[tokens, mask],
+            mask="mask",
+            logdir=tmp_path / str(length),
+        )
+        trainer = Trainer(
+            max_epochs=2,
+            callbacks=[callback],
+            logger=False,
+            enable_checkpointing=False,
+            default_root_dir=tmp_path,
+            accelerator="cpu",
+            enable_progress_bar=False,
+            enable_model_summary=False,
+        )
+        module = Tokens()
+        trainer.fit(module, DataLoader(samples, batch_size=3))
+        found.append(module.state_dict())
+        recorded.append(read_run(tmp_path / str(length)).tables[1].values)
+    for name, value in found[0].items():
+        torch.testing.assert_close(found[1][name], value)
+    np.testing.assert_allclose(*recorded, rtol=1e-4, atol=1e-4)

@@ -6,11 +6,17 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 pytest.importorskip("transformers")
-from transformers import Trainer, TrainerCallback, TrainingArguments
+from transformers import (
+    BertConfig,
+    BertForSequenceClassification,
+    Trainer,
+    TrainerCallback,
+    TrainingArguments,
+)
 
 from sparsight.errors import UsageError
 from sparsight.reader import read_run
-from sparsight_torch import DecorrReg, SparsityReg
+from sparsight_torch import DecorrReg, SparsityReg, measure
 from sparsight_torch.transformers import PenaltyMixin, RecorderCallback
 
 pytestmark = pytest.mark.filterwarnings(
@@ -348,3 +354,85 @@ def test_without_a_writer_it_records_into_a_folder(tmp_path):
     trainer.add_callback(RecorderCallback(trainer, {"x": torch.randn(5, 6)}))
     trainer.train()
     assert read_run(tmp_path / "sparsight").steps == (-1, 0, 1)
+
+
+# -- padding
+
+
+def bert() -> nn.Module:
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=50,
+        hidden_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=32,
+        max_position_embeddings=256,
+        hidden_dropout_prob=0.0,
+        attention_probs_dropout_prob=0.0,
+    )
+    return BertForSequenceClassification(config)
+
+
+def sentences(length: int) -> dict[str, Tensor]:
+    """Six sentences of up to 8 tokens, padded to a length."""
+    random = torch.Generator().manual_seed(0)
+    own = torch.randint(2, 9, (6,), generator=random)
+    ids = torch.randint(1, 50, (6, 8), generator=random)
+    mask = torch.arange(length) < own[:, None]
+    return {
+        "input_ids": F.pad(ids, (0, length - 8)) * mask,
+        "attention_mask": mask.long(),
+        "labels": torch.randint(0, 2, (6,), generator=random),
+    }
+
+
+DENSE = {"bert.encoder.*.dense": 1e-2, "bert.pooler.dense": 1e-2}
+
+
+def masked(model: nn.Module) -> list:
+    return [SparsityReg(model, DENSE, mask="attention_mask")]
+
+
+def test_the_penalty_of_a_transformer_does_not_depend_on_the_padding():
+    model, values, padded = bert(), [], []
+    with SparsityReg(model, DENSE, mask="attention_mask") as sparsity:
+        for length in (8, 64, 200):
+            model(**sentences(length))
+            values.append(sparsity().item())
+    with SparsityReg(model, DENSE) as sparsity:
+        for length in (8, 200):
+            model(**sentences(length))
+            padded.append(sparsity().item())
+    assert values == pytest.approx([values[0]] * 3, rel=1e-5)
+    assert padded[1] < 10 * padded[0] < 10 * values[0]
+
+
+def test_training_and_recording_do_not_depend_on_the_padding(tmp_path):
+    model, by_hand = bert(), bert()
+    batch = sentences(64)
+    samples = [{name: tensor[i] for name, tensor in batch.items()} for i in range(6)]
+    args = arguments(tmp_path, per_device_train_batch_size=2, num_train_epochs=1)
+    trainer = PenalisedTrainer(model=model, args=args, train_dataset=samples, penalties=masked)
+    probes = {name: batch[name] for name in ("input_ids", "attention_mask")}
+    trainer.add_callback(RecorderCallback(trainer, probes, mask="attention_mask"))
+    trainer.train()
+
+    (sparsity,) = masked(by_hand)
+    optimizer = torch.optim.SGD(by_hand.parameters(), lr=0.1)
+    shortest = sentences(8)
+    for first in (0, 2, 4):
+        optimizer.zero_grad()
+        loss = by_hand(**{name: x[first : first + 2] for name, x in shortest.items()})["loss"]
+        (loss + sparsity()).backward()
+        optimizer.step()
+    sparsity.detach()
+    for name, value in by_hand.state_dict().items():
+        torch.testing.assert_close(model.state_dict()[name], value, atol=1e-5, rtol=1e-4)
+    probes = {name: shortest[name] for name in ("input_ids", "attention_mask")}
+    expected = measure(by_hand, probes, mask="attention_mask")
+    recorded = read_run(tmp_path / "sparsight").tables[0]
+    found = dict(zip([layer.name for layer in recorded.layers], recorded.values, strict=True))
+    for measurement in expected:
+        entropy = measurement.statistics["entropy"]
+        assert found[measurement.layer.name][0] == pytest.approx(entropy, abs=1e-4)
