@@ -7,15 +7,17 @@ also under autocast and for half-precision input.
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Any, Literal
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from sparsight.correlation import Centre
 from sparsight.errors import UsageError
 
 from .backends import chunks, compute_entropy, entropy_of_exponentials, widened
+from .mask import as_mask
 
 __all__ = [
     "Form",
@@ -86,7 +88,7 @@ def sparsity_penalty(
     strength: float,
     axis: int = 1,
     reduction: Reduction = "sum",
-    mask: Tensor | None = None,
+    mask: Tensor | NDArray[Any] | None = None,
 ) -> Tensor:
     """SparsityReg of one layer (paper, Eq. 5): -strength * H, summed over positions, mean over N.
 
@@ -101,12 +103,13 @@ def sparsity_penalty(
         shape = tuple(activations.shape)
         raise UsageError(f"activations of shape {shape}: a batch of at least two axes was wanted")
     entropy = rfav_entropy(activations, axis)
-    if mask is not None and mask.shape != entropy.shape:
+    counted = None if mask is None else as_mask(mask)
+    if counted is not None and counted.shape != entropy.shape:
         raise UsageError(
-            f"a mask of shape {tuple(mask.shape)} for positions of shape {tuple(entropy.shape)}; "
-            "the two must agree"
+            f"a mask of shape {tuple(counted.shape)} for positions of shape "
+            f"{tuple(entropy.shape)}; the two must agree"
         )
-    return -strength * reduced(entropy, reduction, mask)
+    return -strength * reduced(entropy, reduction, counted)
 
 
 def reduced(entropy: Tensor, reduction: Reduction, mask: Tensor | None) -> Tensor:

@@ -54,9 +54,9 @@ class SparsityCallback(Callback):
         logdir: str | Path | None = None,
         **options: Any,
     ) -> None:
+        check_options("SparsityCallback", options)
         if penalties is None and probes is None:
             raise UsageError("a SparsityCallback needs penalties to add, or probes to record")
-        check_options("SparsityCallback", options)
         unused = [*options, *(["logdir"] if logdir is not None else [])]
         if probes is None and unused:
             raise UsageError(f"{unused[0]} is an option of recording, which needs probes")

@@ -6,11 +6,12 @@ import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from sparsight.errors import UsageError, nearest
 
-__all__ = ["MaskInput", "unfitting"]
+__all__ = ["MaskInput", "as_mask", "unfitting"]
 
 
 class MaskInput:
@@ -20,6 +21,11 @@ class MaskInput:
     """
 
     def __init__(self, network: nn.Module, name: str) -> None:
+        if not isinstance(name, str):
+            raise UsageError(
+                f"the mask is of type {type(name).__name__}; the name of an input of the forward "
+                "was wanted; a mask itself can be given when the penalty is called"
+            )
         parameters = inspect.signature(network.forward).parameters.values()
         known = [p.name for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
         by_position = [
@@ -51,6 +57,16 @@ class MaskInput:
                 f"the mask {self.name!r} is a {type(mask).__name__}; a tensor was wanted"
             )
         return mask
+
+
+def as_mask(mask: Any) -> Tensor:
+    """A mask that was given as a tensor, an array or nested lists. Raises UsageError for others."""
+    try:
+        return torch.as_tensor(mask)
+    except (TypeError, ValueError, RuntimeError):
+        raise UsageError(
+            f"the mask is of type {type(mask).__name__}; a tensor or array of 0 and 1 was wanted"
+        ) from None
 
 
 def unfitting(mask: Tensor, maps: Mapping[str, Sequence[int]]) -> UsageError:

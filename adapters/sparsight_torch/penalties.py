@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from sparsight.correlation import Centre
@@ -18,7 +19,7 @@ from sparsight.errors import TargetError, UsageError
 
 from .capture import Capture, in_backward
 from .functional import Form, Reduction, decorrelation_penalty, reduced, rfav_entropy
-from .mask import MaskInput, unfitting
+from .mask import MaskInput, as_mask, unfitting
 from .targets import Selection, Target, channel_axis, filters, select_targets, unwrapped
 
 __all__ = ["DecorrReg", "Penalty", "SparsityReg"]
@@ -154,13 +155,13 @@ class SparsityReg(Penalty):
         modules = {target.name: target.module for target in self.targets}
         self._capture = Capture(modules, self._receive, root, self._before, self._after)
 
-    def __call__(self, mask: Tensor | None = None) -> Tensor:
+    def __call__(self, mask: Tensor | NDArray[Any] | None = None) -> Tensor:
         """The penalty, a scalar to be added to the loss. Also counts as a step of the schedules.
 
         `mask` is that of the one forward before, unless an input of the model is named as the mask.
         """
         if mask is not None:
-            self._give(mask)
+            self._give(as_mask(mask))
         return super().__call__()
 
     @contextmanager

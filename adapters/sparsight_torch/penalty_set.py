@@ -34,7 +34,7 @@ class PenaltySet:
         self._make: Callable[[nn.Module], _Made] | None = None
         self._penalties: dict[str, Penalty] = {}
         self._states: Mapping[str, Any] | None = None
-        if callable(penalties) and not isinstance(penalties, Penalty):
+        if callable(penalties) and not isinstance(penalties, Penalty | type):
             self._make = penalties
         else:
             self._penalties = _named(penalties)
@@ -121,7 +121,7 @@ def _named(penalties: object) -> dict[str, Penalty]:
     else:
         named = {}
         for penalty in penalties if isinstance(penalties, list | tuple) else [penalties]:
-            kind = getattr(penalty, "kind", "")
+            kind = penalty.kind if isinstance(penalty, Penalty) else ""
             same = sum(getattr(other, "kind", "") == kind for other in named.values())
             named[f"{kind}_{same + 1}" if same else kind] = penalty
     if not named:
@@ -129,8 +129,10 @@ def _named(penalties: object) -> dict[str, Penalty]:
     for name, penalty in named.items():
         if not isinstance(penalty, Penalty):
             where = f"{name!r} of the penalties" if name else "what is given as penalties"
+            is_class = isinstance(penalty, type)
+            found = f"the class {penalty.__name__}" if is_class else f"a {type(penalty).__name__}"
             raise UsageError(
-                f"{where} is a {type(penalty).__name__}; penalties were wanted, such as "
+                f"{where} is {found}; penalties were wanted, such as "
                 "[SparsityReg(model, {'conv3': 1e-3})], or a function that makes them for a model"
             )
     return named

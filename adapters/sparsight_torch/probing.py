@@ -20,7 +20,7 @@ from sparsight.schema import LayerInfo
 from .capture import Capture
 from .distributed import batches, gather
 from .functional import rfav_entropy, rfav_statistics
-from .mask import MaskInput, unfitting
+from .mask import MaskInput, as_mask, unfitting
 from .probe_set import Probes, ProbeSet, Samples
 from .relu import ReluTrace
 from .targets import channel_axis, filters, matches, measurable_layers, unwrapped
@@ -227,7 +227,7 @@ def _mask(network: nn.Module, probe_set: ProbeSet, mask: str | Samples | None) -
         if found is None:
             raise UsageError(f"the probes have no input {mask!r}, which is to be the mask")
         return found != 0
-    tensor = torch.as_tensor(mask)
+    tensor = as_mask(mask)
     if not tensor.ndim or len(tensor) != len(probe_set):
         shape = tuple(tensor.shape)
         raise UsageError(f"a mask of shape {shape} was given for {len(probe_set)} probes")

@@ -332,6 +332,8 @@ def test_penalties_of_another_module_are_refused(tmp_path):
         (({"net.0": 0.05},), {}, r"'net\.0' of the penalties is a float; penalties were wanted"),
         ((torch.zeros(3, 2),), {}, "given as penalties is a Tensor"),
         (([],), {}, "no penalty is given"),
+        ((SparsityReg,), {}, "given as penalties is the class SparsityReg"),
+        ((), {"sparsity": {"net.0": 0.05}}, "SparsityCallback has no option 'sparsity'"),
     ],
 )
 def test_wrong_arguments_get_a_sentence(arguments, options, message):

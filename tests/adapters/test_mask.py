@@ -150,6 +150,7 @@ def test_channels_before_the_positions():
     found = sparsity_penalty(values, 1.0, mask=counts)
     kept = entropy(values.movedim(1, -1)[counts], -1)
     torch.testing.assert_close(found.double(), -kept.sum() / 3)
+    assert sparsity_penalty(values, 1.0, mask=counts.numpy()) == found
     with pytest.raises(UsageError, match=r"mask of shape \(3, 5\) for positions of shape \(3, 9\)"):
         sparsity_penalty(values, 1.0, mask=torch.ones(3, 5))
 
@@ -199,6 +200,12 @@ def test_masks_that_would_do_nothing_are_errors():
     model(tokens)
     with pytest.raises(UsageError, match=r"shape \(8, 3\) is that of no layer"):
         sparsity(mask=mask.T)
+    with pytest.raises(
+        UsageError, match="the mask is of type str; a tensor or array of 0 and 1 was"
+    ):
+        sparsity(mask="mask")
+    with pytest.raises(UsageError, match="the mask is of type Tensor; the name of an input"):
+        SparsityReg(model, TARGETS, mask=mask)
     with sparsity.accumulate():
         model(tokens)
         model(tokens)
