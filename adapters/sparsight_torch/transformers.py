@@ -201,7 +201,13 @@ class _PenalisedSteps(TrainerCallback):
     def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self._before = self.count
 
+    def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self._check()
+
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self._check()  # in versions that know no event before the optimiser's step
+
+    def _check(self) -> None:
         if self.count == self._before:
             raise UsageError(
                 "a training step went by without its penalties, which are added by the trainer's "

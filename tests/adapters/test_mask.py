@@ -156,13 +156,15 @@ def test_channels_before_the_positions():
 
 
 def test_a_forward_without_a_mask_counts_all():
-    model = Tokens()
-    masked, plain = SparsityReg(model, TARGETS, mask="mask"), SparsityReg(model, TARGETS)
+    masking, counting = Tokens(), Tokens()
+    masked, plain = SparsityReg(masking, TARGETS, mask="mask"), SparsityReg(counting, TARGETS)
     tokens, mask = batch(8)
     for _ in range(2):
-        model(tokens)
+        masking(tokens)
+        counting(tokens)
         assert masked().item() == plain().item()
-        model(tokens, mask=mask)
+        masking(tokens, mask=mask)
+        counting(tokens, mask=mask)
         assert masked().item() > plain().item()
 
 
@@ -212,15 +214,15 @@ def test_masks_that_would_do_nothing_are_errors():
     with pytest.raises(UsageError, match="one mask was given for several forwards"):
         sparsity(mask=mask)
     sparsity.detach()
-    named = SparsityReg(model, TARGETS, mask="mask")
-    model(tokens, mask=mask)
-    with pytest.raises(UsageError, match="is the model's input 'mask' already"):
-        named(mask=mask)
-    with pytest.raises(UsageError, match="so that its input 'mask'"), named.accumulate():
-        model.inner(tokens)
-    named.detach()
-    SparsityReg(model, {"first": 1.0}, mask="scale")
-    with pytest.raises(UsageError, match="the mask 'scale' is a float; a tensor was wanted"):
+    with SparsityReg(model, TARGETS, mask="mask") as named:
+        model(tokens, mask=mask)
+        with pytest.raises(UsageError, match="is the model's input 'mask' already"):
+            named(mask=mask)
+        named()
+        with pytest.raises(UsageError, match="so that its input 'mask'"), named.accumulate():
+            model.inner(tokens)
+    message = "the mask 'scale' is a float; a tensor was wanted"
+    with SparsityReg(model, {"first": 1.0}, mask="scale"), pytest.raises(UsageError, match=message):
         model(tokens, 2.0)
 
 
@@ -234,8 +236,9 @@ def test_a_misspelt_keyword_among_others_is_an_error():
     model(tokens, mask=mask)
     torch.testing.assert_close(sparsity(), by_hand(Tokens()))
     sparsity.detach()
-    SparsityReg(model, TARGETS, mask="attention_mask")
-    with pytest.raises(UsageError, match=r"ran without its input 'attention_mask'.*were: mask"):
+    message = r"ran without its input 'attention_mask'.*: mask"
+    misspelt = SparsityReg(model, TARGETS, mask="attention_mask")
+    with misspelt, pytest.raises(UsageError, match=message):
         model(tokens, mask=mask)
 
 

@@ -33,7 +33,7 @@ def test_names_are_the_users_or_the_kinds():
     assert list(PenaltySet({"wide": made[0], "apart": made[1]}).values) == ["wide", "apart"]
     alone = PenaltySet(lambda model: DecorrReg(model, {"0": 1.0}))
     assert not alone.values
-    alone.attach(model)
+    alone.attach(network())
     assert list(alone.values) == ["decorrelation"]
 
 
@@ -46,7 +46,7 @@ def test_values_are_those_of_each_penalty():
     values = penalties()
     assert penalties.values == pytest.approx({n: v.item() for n, v in values.items()})
     assert values["sparsity"] < 0
-    torch.testing.assert_close(values["decorrelation"], DecorrReg(model, {"2": 2.0})())
+    torch.testing.assert_close(values["decorrelation"], DecorrReg(network(), {"2": 2.0})())
 
 
 def test_what_is_made_is_detached_and_goes_on():
@@ -72,9 +72,9 @@ def test_a_state_is_loaded_before_and_while_attached():
     before = PenaltySet(lambda model: [DecorrReg(model, {"0": halving})])
     before.load_state_dict({"decorrelation": {"step": 3}})
     before.attach(model)
-    assert before()["decorrelation"] * 8 == DecorrReg(model, {"0": 1.0})()
+    assert before()["decorrelation"] * 8 == DecorrReg(network(), {"0": 1.0})()
     before.load_state_dict({"decorrelation": {"step": 1}})
-    assert before()["decorrelation"] * 2 == DecorrReg(model, {"0": 1.0})()
+    assert before()["decorrelation"] * 2 == DecorrReg(network(), {"0": 1.0})()
 
 
 def test_states_that_fit_nothing_are_said():
