@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from types import MethodType
 from typing import Any
 
 import torch
@@ -12,7 +14,7 @@ from torch.utils.hooks import RemovableHandle
 
 from sparsight.errors import UsageError
 
-__all__ = ["Capture", "in_backward"]
+__all__ = ["Capture", "Weakly", "in_backward"]
 
 Receive = Callable[[str, Tensor], None]
 Before = Callable[[Sequence[Any], Mapping[str, Any]], None]
@@ -27,8 +29,10 @@ class Capture:
     """Calls `receive(name, output)` whenever one of the layers has run, until it is detached.
 
     `root` and `before` give a function that is called before each forward of the whole network,
-    with its arguments by position and by keyword, `after` one that is called after it. A context
-    manager: the hooks are gone at its end, also after an exception.
+    with its arguments by position and by keyword, `after` one that is called after it with what it
+    returned, or with None where it raised. `passing` are functions that are called with whatever a
+    module returned, before `receive` is. A context manager: the hooks are gone at its end, also
+    after an exception.
     """
 
     def __init__(
@@ -37,10 +41,13 @@ class Capture:
         receive: Receive,
         root: nn.Module | None = None,
         before: Before | None = None,
-        after: Callable[[], None] | None = None,
+        after: Callable[[Any], None] | None = None,
+        passing: Mapping[nn.Module, Callable[[Any], None]] | None = None,
     ) -> None:
         _guard_hooks()
         self._handles: list[RemovableHandle] = []
+        for module, passed in (passing or {}).items():
+            self._handles.append(module.register_forward_hook(_Hook(passed)))
         for name, module in layers.items():
             hook = _Hook(partial(_receive_tensor, receive, name), name)
             self._handles.append(module.register_forward_hook(hook))
@@ -49,7 +56,8 @@ class Capture:
             handle = root.register_forward_pre_hook(pre_hook, prepend=True, with_kwargs=True)
             self._handles.append(handle)
         if root is not None and after is not None:
-            self._handles.append(root.register_forward_hook(_Hook(lambda _: after())))
+            end = _Hook(after, replicas=True)  # the hook before has refused them
+            self._handles.append(root.register_forward_hook(end, always_call=True))
 
     @property
     def attached(self) -> bool:
@@ -68,18 +76,36 @@ class Capture:
         self.detach()
 
 
+class Weakly:
+    """A method, called as long as its object lives: hooks that hold it keep nothing alive."""
+
+    def __init__(self, method: Callable[..., None]) -> None:
+        assert isinstance(method, MethodType)
+        self._owner, self._name = weakref.ref(method.__self__), method.__name__
+
+    def __call__(self, *arguments: Any) -> None:
+        owner = self._owner()
+        if owner is not None:
+            getattr(owner, self._name)(*arguments)
+
+
 class _Hook:
     """A forward hook that stays behind when its module is copied or pickled.
 
     A copy of a model (a moving average of the weights, a saved module) has nothing to do with the
-    penalty on the original, whose pending graph could not be copied either.
+    penalty on the original, whose pending graph could not be copied either. Nor has an exporter,
+    which runs the model on tensors of its own.
     """
 
-    def __init__(self, receive: Callable[[Any], None], name: str = "") -> None:
-        self.receive, self.name = receive, name
+    def __init__(
+        self, receive: Callable[[Any], None], name: str = "", replicas: bool = False
+    ) -> None:
+        self.receive, self.name, self.replicas = receive, name, replicas
 
     def __call__(self, module: nn.Module, inputs: Any, output: Any = None) -> None:
-        if getattr(module, "_is_replica", False):
+        if _is_exporting() or torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
+            return
+        if getattr(module, "_is_replica", False) and not self.replicas:
             raise UsageError(
                 f"layer {self.name or 'the network'!r} runs in a DataParallel replica, whose "
                 "outputs are lost; use DistributedDataParallel"
@@ -95,6 +121,10 @@ class _PreHook(_Hook):
 
     def __call__(self, module: nn.Module, inputs: Any, keywords: Any = None) -> None:
         super().__call__(module, inputs, (inputs, keywords))
+
+
+# PyTorch 2.6 cannot tell.
+_is_exporting: Callable[[], bool] = getattr(torch.compiler, "is_exporting", lambda: False)
 
 
 def _guard_hooks() -> None:

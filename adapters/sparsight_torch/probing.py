@@ -83,7 +83,7 @@ def measure(
     """
     network = unwrapped(model)
     probe_set = ProbeSet.of(probes)
-    chosen = _chosen(measurable_layers(network), layers)
+    chosen = _chosen(network, measurable_layers(network), layers)
     if statistics not in ("entropy", "all"):
         raise UsageError(f"statistics={statistics!r}: 'entropy' or 'all' was wanted")
     probing = _Probing(chosen, tuple(shown), everything=statistics == "all")
@@ -234,14 +234,16 @@ def _mask(network: nn.Module, probe_set: ProbeSet, mask: str | Samples | None) -
     return tensor != 0
 
 
-def _chosen(layers: dict[str, nn.Module], wanted: Sequence[str] | None) -> dict[str, nn.Module]:
+def _chosen(
+    network: nn.Module, layers: dict[str, nn.Module], wanted: str | Sequence[str] | None
+) -> dict[str, nn.Module]:
     if wanted is None:
         return layers
     chosen: dict[str, nn.Module] = {}
-    for entry in wanted:
-        names = matches(layers, entry)
+    for entry in [wanted] if isinstance(wanted, str) else wanted:
+        names = matches(layers, entry, network)
         if not names:
-            raise TargetError(f"the network has no layer {entry!r}; {nearest(entry, layers)}")
+            raise TargetError(f"the network has no layer {entry!r}; {nearest(str(entry), layers)}")
         chosen.update({name: layers[name] for name in names})
     return chosen
 

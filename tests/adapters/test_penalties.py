@@ -186,9 +186,10 @@ def test_reentrant_checkpointing_is_refused(monkeypatch):
     model, images = make()
     monkeypatch.setattr(Checkpointed, "reentrant", True)
     model.__class__ = Checkpointed
-    SparsityReg(model, STRENGTHS)
+    sparsity = SparsityReg(model, STRENGTHS)
     with pytest.raises(UsageError, match="use_reentrant=False"):
         model(images.requires_grad_())
+    sparsity.detach()
 
 
 def test_gradient_accumulation_and_two_models():
@@ -235,8 +236,10 @@ def test_forwards_without_gradients_change_nothing():
 def test_a_forgotten_call_leaves_nothing_behind():
     model, images = make()
     sparsity = SparsityReg(model, STRENGTHS)
-    for _ in range(3):
-        output = model(images)
+    model(images)
+    with pytest.warns(UserWarning, match="accumulate"):
+        model(images)
+    output = model(images)
     (squares(output) + sparsity()).backward()
     assert_gradients(model, expected(model, images))
 
@@ -283,9 +286,10 @@ def test_a_target_that_did_not_run_is_an_error():
 def test_a_frozen_target_is_refused():
     model, images = make()
     model.conv1.requires_grad_(False)
-    SparsityReg(model, {"conv1": 1.0})
+    sparsity = SparsityReg(model, {"conv1": 1.0})
     with pytest.raises(UsageError, match="frozen"):
         model(images)
+    sparsity.detach()
     with pytest.raises(TargetError, match="frozen"):
         DecorrReg(model, {"conv1": 1.0})
 
@@ -308,10 +312,11 @@ def test_an_unexpected_overwriting_gets_a_sentence():
 
 def test_data_parallel_replicas_are_refused():
     model, images = make()
-    SparsityReg(model, STRENGTHS)
+    sparsity = SparsityReg(model, STRENGTHS)
     replica = model._replicate_for_data_parallel()
     with pytest.raises(UsageError, match="DistributedDataParallel"):
         replica(images)
+    sparsity.detach()
 
 
 def test_detaching_leaves_the_model_as_it_was():
@@ -349,6 +354,7 @@ def test_values_schedules_and_state():
         values.append(sparsity.parts)
     assert values[1]["conv1"] == pytest.approx(values[0]["conv1"] / 2)
     assert values[1]["conv2"] == values[0]["conv2"]
+    sparsity.detach()
     resumed = SparsityReg(model, {"conv1": lambda step: 0.5**step, "conv2": 1.0})
     resumed.load_state_dict(sparsity.state_dict())
     model(images)
