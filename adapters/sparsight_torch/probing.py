@@ -21,6 +21,7 @@ from .capture import Capture
 from .distributed import batches, gather
 from .functional import rfav_entropy, rfav_statistics
 from .mask import MaskInput, as_mask, unfitting
+from .output_layers import FeedTrace
 from .probe_set import Probes, ProbeSet, Samples
 from .relu import ReluTrace
 from .targets import channel_axis, filters, matches, measurable_layers, unwrapped
@@ -67,8 +68,9 @@ def measure(
 ) -> list[LayerMeasurement]:
     """Measure layers on a probe set, in the order in which they run.
 
-    All convolutions and dense layers are measured but the last to run, whose entropy falls by
-    design; `layers` chooses by name or glob instead. A layer that runs several times is measured
+    All convolutions and dense layers are measured but the output layers, on whose values no other
+    layer depends and whose entropy falls by design (where there are only such, these are measured);
+    `layers` chooses by name or glob instead. A layer that runs several times is measured
     each time, as "name", "name#2" and so on. `shown` are the probes whose maps are kept. With
     `statistics="entropy"` scale-free entropy, RMS and the ReLU's fractions are left out. `mask` is
     a mask of the probes, [N, *map], 0 at padded positions, or names their input that is one: in
@@ -86,7 +88,7 @@ def measure(
     chosen = _chosen(network, measurable_layers(network), layers)
     if statistics not in ("entropy", "all"):
         raise UsageError(f"statistics={statistics!r}: 'entropy' or 'all' was wanted")
-    probing = _Probing(chosen, tuple(shown), everything=statistics == "all")
+    probing = _Probing(chosen, tuple(shown), statistics == "all", hidden_only=layers is None)
     padding = _mask(network, probe_set, mask)
     device = device_of(network)
     with evaluating(network), probing.attached():
@@ -94,12 +96,13 @@ def measure(
             # A rank that has no probes left runs one all the same: others may wait for its shards.
             samples = slice(first, last) if last > first else slice(0, 1)
             probing.begin(first, None if padding is None else padding[samples].to(device))
-            _run(network, *probe_set.batch(samples, device))
+            inputs, keywords = probe_set.batch(samples, device)
+            with probing.watched((*inputs, *keywords.values())):
+                _run(network, inputs, keywords)
             probing.check_mask()
             if last > first:
                 probing.finish()
-    if layers is None and len(probing.order) > 1:
-        probing.order.pop()  # the output layer
+    probing.leave_out_output_layers()
     if not probing.order:
         raise TargetError("no layer that could be measured ran on the probes")
     return probing.results(centre)
@@ -112,6 +115,8 @@ class _Probing:
     layers: dict[str, nn.Module]
     shown: tuple[int, ...]
     everything: bool
+    hidden_only: bool
+    """Whether output layers are to be left out."""
     order: list[str] = field(default_factory=list)
     _accumulators: dict[str, LayerAccumulator] = field(default_factory=dict)
     _modules: dict[str, nn.Module] = field(default_factory=dict)
@@ -123,6 +128,7 @@ class _Probing:
 
     def __post_init__(self) -> None:
         self._trace = ReluTrace(self._arrived)
+        self._feeds: FeedTrace | None = None
 
     @contextmanager
     def attached(self) -> Iterator[None]:
@@ -143,6 +149,22 @@ class _Probing:
     def check_mask(self) -> None:
         if self._mask is not None and self._mask.shape not in self._shapes.values():
             raise unfitting(self._mask, self._shapes)
+
+    @contextmanager
+    def watched(self, inputs: Sequence[Tensor]) -> Iterator[None]:
+        """Around a forward on these inputs: the first one shows which layers feed others."""
+        if self._feeds is not None or not self.hidden_only:
+            yield
+            return
+        self._feeds = FeedTrace()
+        with self._feeds.watching(inputs):
+            yield
+
+    def leave_out_output_layers(self) -> None:
+        """Unless there are only such. A layer that the first batch did not run stays."""
+        if self._feeds is not None:
+            outputs = self._feeds.output_layers
+            self.order = [name for name in self.order if name not in outputs] or self.order
 
     def finish(self) -> None:
         for name, statistics in self._outputs.items():
@@ -166,6 +188,8 @@ class _Probing:
             self.order.append(label)
             self._modules[label] = module
             self._accumulators[label] = LayerAccumulator(_info(label, module, output), self.shown)
+        if self._feeds is not None:
+            self._feeds.follow(label, output)
         axis = channel_axis(module)
         if not self.everything:
             entropy = rfav_entropy(output, axis)

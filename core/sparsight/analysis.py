@@ -20,15 +20,25 @@ from .evaluation import Evaluation
 from .footprint import activation_bytes, batch_that_fits, usual_batch, weight_bytes
 from .instrument import Instrumented, instrument
 from .measurement import BatchStatistics, LayerAccumulator
-from .model import Model, open_model
+from .model import Model, open_model, with_known
 from .probes import InputSpec, ProbeSet, load_probes, match_probes, shown_positions
 from .results import Measurements
 from .schema import COLUMNS, LayerInfo
 from .session import Batch, TapSession
 from .shape_inference import sides
-from .taps import Tap, Taps, filters, find_taps, select_taps
+from .taps import Tap, Taps, filters, find_taps, said_by_default, select_taps
 
-__all__ = ["Probes", "Settings", "analyze", "input_specs", "match_model", "measurable", "measure"]
+__all__ = [
+    "Probes",
+    "Settings",
+    "analyze",
+    "check_layers",
+    "input_specs",
+    "match_model",
+    "measurable",
+    "measure",
+    "scalar_inputs",
+]
 
 Probes = str | Path | NDArray[Any] | Mapping[str, NDArray[Any]]
 """An .npz or .npy file, an array, or an array for each input by name."""
@@ -102,14 +112,15 @@ def analyze(
 ) -> Measurements:
     """Measure the layers of an exported ONNX model on a probe set, in graph order.
 
-    `layers` holds names or globs; without it all layers are measured but the output layers.
+    `layers` holds names or globs; without it all layers are measured but the output layers, on
+    whose values no other layer depends; where there are only such, these.
     `statistics` is "entropy", "all", or names of `schema.COLUMNS`. `shown` is how many probes,
     spread over the set, or which, have their entropy maps kept. `mask` names an input, [N, L],
     that is 0 at padded positions, which are left out. `memory_limit`, in bytes, bounds the batch
     that is chosen where none is given, and a CUDA device's arena. `progress` is called with the
-    number of samples after each batch. What was chosen, as the device by "auto", is logged by the
-    logger "sparsight" as INFO. Raises a SparsightError, with a sentence, for a model, probes or
-    options that do not fit.
+    number of samples after each batch. What was chosen, as the device by "auto", and what is left
+    out are logged by the logger "sparsight" as INFO. Raises a SparsightError, with a sentence, for
+    a model, probes or options that do not fit.
     """
     settings = Settings(layers, statistics, batch_size, device, shown, centre, mask, memory_limit)
     return measure(model, probes, settings, progress)
@@ -127,8 +138,11 @@ def measure(
     `notice` is told, in a sentence, what was chosen."""
     model = model if isinstance(model, Model) else open_model(model)
     wanted = settings.computed
-    taps = measurable(model, settings.layers).taps
+    check_layers(model, settings.layers)
     samples = match_model(model, probes)
+    model = with_known(model, samples.same_for_all)
+    found = measurable(model, settings.layers)
+    taps = found.taps
     _check_mask(settings.mask, samples)
     keep = shown_positions(settings.shown, len(samples))
     # What the graph counts of ReLU inputs would have the padding in it.
@@ -141,6 +155,9 @@ def measure(
         source=model.source,
         memory_limit=settings.memory_limit,
     )
+    if settings.layers is None:
+        for line in said_by_default(found):
+            notice(line)
     _tell(session, settings, notice)
     size = _batch_size(model, taps, samples, session.device, settings, notice)
     gathered = [LayerAccumulator(layer_info(tap), keep) for tap in taps]
@@ -290,14 +307,13 @@ def measurable(model: Model, layers: Sequence[str] | None = None) -> Taps:
         reasons = "; ".join(f"{part.name}: {part.reason}" for part in found.left_out[:3])
         because = f" ({reasons})" if reasons else ""
         raise ModelError(f"{model.source} has no measurable layer{because}")
-    chosen = select_taps(found, layers)
-    if not chosen.taps:
-        names = ", ".join(repr(tap.name) for tap in found.taps)
-        raise ModelError(
-            f"{model.source} has no measurable layer but its output layer, {names}; "
-            "name it to measure it (--layers)"
-        )
-    return chosen
+    return select_taps(found, layers)
+
+
+def check_layers(model: Model, layers: Sequence[str] | None = None) -> None:
+    """Raises ModelError, or TargetError, where `measurable` would, whatever the probes."""
+    if not any(node.op_type == "If" for node in model.graph.node):
+        measurable(model, layers)
 
 
 def match_model(model: Model, probes: Probes | ProbeSet) -> ProbeSet:
@@ -318,6 +334,26 @@ def match_model(model: Model, probes: Probes | ProbeSet) -> ProbeSet:
 def input_specs(model: Model) -> list[InputSpec]:
     """What the inputs of a model want. Raises ModelError for one that is no tensor."""
     return [_input_spec(model, value) for value in model.inputs]
+
+
+def scalar_inputs(model: Model, given: Sequence[str]) -> dict[str, NDArray[Any]]:
+    """Scalar inputs by name, of entries "NAME=VALUE". Raises UsageError for one that does not
+    fit."""
+    types = {spec.name: spec.dtype for spec in input_specs(model) if spec.shape == ()}
+    values = {}
+    for entry in given:
+        name, _, text = entry.partition("=")
+        if name not in types:
+            raise UsageError(f"--input {entry}: no scalar input {name!r}; {nearest(name, types)}")
+        try:
+            with np.errstate(all="raise"):
+                number = int(text) if types[name].kind in "iu" else float(text)
+                values[name] = np.asarray(number).astype(types[name])
+        except (ValueError, OverflowError, FloatingPointError):
+            raise UsageError(
+                f"--input {entry}: a number was wanted ({types[name]}), as in {name}=1"
+            ) from None
+    return values
 
 
 def layer_info(tap: Tap) -> LayerInfo:

@@ -96,7 +96,8 @@ _UNKNOWN = 0  # number of positions
 
 def _positions(model: Model, tap: Tap) -> int:
     """At how many positions a ReLU input is there, or `_UNKNOWN`."""
-    shape = _map_shape(model, tap, tap.relu) if tap.relu is not None else None
+    inputs = tap.relu if tap.relu_order is None else tap.tensor  # of as many positions
+    shape = _map_shape(model, tap, inputs) if inputs is not None else None
     return _UNKNOWN if shape is None else math.prod(shape)
 
 
@@ -196,7 +197,11 @@ def _channels_last(chain: _Chain, tap: Tap, tensor: str, flatten: bool) -> _Rfav
     scaling = tap.dequantised if tensor == tap.tensor else None
     flatten = flatten or scaling is not None
     wide = tap.element_type == chain.element_type
-    if tap.rank is not None and tap.channel_axis != -1:
+    order = tap.relu_order if tensor != tap.tensor else None
+    if order is not None:
+        channels = order[tap.channel_axis]
+        name = chain.add("Transpose", name, perm=[*(a for a in order if a != channels), channels])
+    elif tap.rank is not None and tap.channel_axis != -1:
         axes = [axis for axis in range(tap.rank) if axis != tap.channel_axis]
         # Taken out again where ONNX Runtime's convolutions write blocks of channels anyway.
         name = chain.add("Transpose", name, perm=[*axes, tap.channel_axis])

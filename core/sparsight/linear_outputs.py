@@ -45,7 +45,7 @@ def linear_output(
     rank = operator.rank if isinstance(operator.rank, int) else None
     if operator.rank == "of weights":
         rank = len(shape)
-    axis = -1 if operator.last else 1
+    axis = -1 if operator.last else operator.axis
     if operator is WEIGHTS_FIRST:
         if known is None:
             return "its weights come first, and the rank of its output is not known"
@@ -137,34 +137,53 @@ def tapped_at(node: onnx.NodeProto, place: LinearOutput) -> str:
     return "linear output" if place.dequantised is None else "quantised output"
 
 
+Order = tuple[int, ...] | None
+"""Which axis of a tensor holds each axis of the layer's; None where nothing was transposed."""
+
+
 def relu_input(
     model: Model, node: onnx.NodeProto, place: LinearOutput, channels: int
-) -> str | None:
-    """The tensor at which dead channels can be told."""
+) -> tuple[str | None, Order]:
+    """The tensor at which dead channels can be told, or None, and the order of its axes."""
     fused = activation(node)
     if fused:  # what a ReLU puts out is <= 0 where what it takes in is
         from_zero = fused == "Clip" and list(attribute(node, "activation_params", ()))[:1] == [0]
-        return place.tensor if fused == "Relu" or from_zero else None
+        return place.tensor if fused == "Relu" or from_zero else None, None
     return _reached_relu(model, place, channels)
 
 
-def _reached_relu(model: Model, place: LinearOutput, channels: int) -> str | None:
+def _reached_relu(model: Model, place: LinearOutput, channels: int) -> tuple[str | None, Order]:
     """The input of the nearest ReLU that the tensor reaches through operators that keep channels.
 
     Clip from zero upwards is a ReLU as well: ReLU6.
     """
-    queue, seen = deque([place.tensor]), {place.tensor}
+    queue: deque[tuple[str, Order]] = deque([(place.tensor, None)])
+    seen = {place.tensor}
     while queue:
-        name = queue.popleft()
+        name, order = queue.popleft()
+        trailing = place.trailing if order is None else len(order) - 1 - order[place.axis]
         for node in model.consumers.get(name, ()):
             if node.op_type == "Relu" or _clips_at_zero(model, node):
-                return name
-            if _keeps_channels(model, node, name, (channels, place.trailing)):
-                output = node.output[0]
-                if output not in seen:
-                    seen.add(output)
-                    queue.append(output)
-    return None
+                return name, order
+            following = order
+            if node.op_type == "Transpose":
+                following = _transposed(node, place, order)
+            elif not _keeps_channels(model, node, name, (channels, trailing)):
+                continue
+            output = node.output[0]
+            if output not in seen and (following is not None or node.op_type != "Transpose"):
+                seen.add(output)
+                queue.append((output, following))
+    return None, None
+
+
+def _transposed(node: onnx.NodeProto, place: LinearOutput, order: Order) -> Order:
+    """The order of the axes behind a Transpose; None where it cannot be told."""
+    axes = [int(axis) for axis in attribute(node, "perm", range(place.rank or 0)[::-1])]
+    before = tuple(range(len(axes))) if order is None else order
+    if not axes or sorted(axes) != sorted(before) or place.rank not in (None, len(axes)):
+        return None
+    return tuple(axes.index(axis) for axis in before)
 
 
 def _keeps_channels(

@@ -16,13 +16,14 @@ from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
+from .branches import inline_branches
 from .constants import DERIVED, FROM_SHAPE, attribute, constant_node, dense
 from .errors import ModelError
 from .names import unique
 from .shape_inference import SMALL, Sides, elements, infer_shapes
 from .weights import ELSEWHERE, moved_out
 
-__all__ = ["Model", "Shape", "attribute", "open_model", "subgraphs"]
+__all__ = ["Model", "Shape", "attribute", "open_model", "subgraphs", "with_known"]
 
 _MAX_CHAIN = 32  # operators between a constant and its use; a cycle is longer
 _PER_BYTE = 8  # no element type has more numbers in a byte
@@ -255,6 +256,19 @@ def open_model(source: str | Path | bytes | onnx.ModelProto) -> Model:
     return _parse(_read(path), str(path), path.parent)
 
 
+def with_known(model: Model, inputs: Mapping[str, NDArray[Any]]) -> Model:
+    """The model with the branches that run where these inputs are the same for all probes."""
+    proto = onnx.ModelProto()
+    proto.CopyFrom(model.proto)
+    if not inline_branches(proto, inputs):
+        return model
+    _distinguish(proto)
+    weights = {**model.weights, **moved_out(proto.graph)}
+    known = Model(proto, proto.SerializeToString(), model.source, model.folder, weights)
+    _check(known)
+    return known
+
+
 def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
@@ -281,8 +295,9 @@ def _parse(content: bytes, source: str, folder: Path | None) -> Model:
         raise ModelError(f"{source} is not an ONNX model: it holds no operators")
     if proto.functions:
         proto, content = _inlined(proto, source)
+    changed = inline_branches(proto, {})
     renamed, weights = _distinguish(proto), moved_out(proto.graph)
-    if renamed or weights:
+    if changed or renamed or weights:
         content = proto.SerializeToString()
         proto = _proto(content, source)  # a message holds on to the memory of what it gave away
     model = Model(proto, content, source, folder, weights)

@@ -20,6 +20,7 @@ __all__ = [
     "activation",
     "filter_rows",
     "input_at",
+    "kind",
 ]
 
 
@@ -34,9 +35,11 @@ class Operator:
     weight_ranks: range
     """Ranks that its weights may have."""
     last: bool
-    """Channels on the last axis; otherwise on axis 1."""
+    """Whether the channels are on the last axis."""
     rank: Literal["of weights", "any"] | int
     """Rank of its output."""
+    axis: int = 1
+    """Of the channels, where they are not last."""
     weights: int = 1
     bias: int | None = 2
     """None where it takes none."""
@@ -185,6 +188,11 @@ UNMEASURABLE: Mapping[tuple[str, str], str] = {
     ),
 }
 """Operators with weights that have no measurable linear output, and why."""
+
+
+def kind(node: onnx.NodeProto) -> tuple[str, str]:
+    """Domain and operator type of a node; the standard domain is ""."""
+    return "" if node.domain == "ai.onnx" else node.domain, node.op_type
 
 
 def activation(node: onnx.NodeProto) -> str:

@@ -69,6 +69,11 @@ class ProbeSet:
         """The arrays that hold a row a sample."""
         return tuple(array for array in self.arrays.values() if array.ndim)
 
+    @property
+    def same_for_all(self) -> dict[str, NDArray[Any]]:
+        """The inputs that are the same for all samples, by name."""
+        return {name: array for name, array in self.arrays.items() if not array.ndim}
+
     def __len__(self) -> int:
         return len(self.samples[0])
 

@@ -13,7 +13,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-__all__ = ["SMALL", "Sides", "elements", "infer_shapes", "sides"]
+__all__ = ["SMALL", "Sides", "elements", "infer_shapes", "is_scalar", "sides"]
 
 SMALL = 256
 """Elements of what may be a shape that other shapes depend on."""
@@ -55,6 +55,11 @@ def sides(value: onnx.ValueInfoProto) -> Sides:
         else str(dim.dim_param) or "?"
         for dim in value.type.tensor_type.shape.dim
     )
+
+
+def is_scalar(value: onnx.ValueInfoProto) -> bool:
+    """Whether a value is declared to be one number, of no axes."""
+    return value.type.tensor_type.HasField("shape") and not value.type.tensor_type.shape.dim
 
 
 def elements(tensor: onnx.TensorProto) -> float:

@@ -10,6 +10,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto
 
+from .einsum import einsum_layer
 from .errors import ModelError, TargetError, nearest
 from .globs import fitting
 from .linear_outputs import (
@@ -28,14 +29,27 @@ from .operators import (
     Operator,
     filter_rows,
     input_at,
+    kind,
 )
+from .output_layers import values_that_feed_layers
+from .shape_inference import is_scalar
 
-__all__ = ["LeftOut", "Tap", "Taps", "filters", "find_taps", "select_taps"]
+__all__ = [
+    "OUTPUT_LAYER",
+    "LeftOut",
+    "Tap",
+    "Taps",
+    "filters",
+    "find_taps",
+    "said_by_default",
+    "select_taps",
+]
 
 _COMPUTED = "its weights are not constant: the model computes them"
 _FIRST = "its weights come first, and its channels before the probes"
 _CONSTANT = "it computes the same for all probes"
-_OUTPUT = "output layer: its entropy falls by design; measured when it is named"
+OUTPUT_LAYER = "output layer: its entropy falls by design; measured when it is named"
+_NAMED = 5  # output layers in one line
 
 
 @dataclass(frozen=True)
@@ -55,13 +69,16 @@ class Tap:
     """ONNX element type of the tensor, or None where it is not known."""
     weight_shape: Shape
     relu: str | None
-    """The input of the ReLU reached through BatchNormalization, Add or Identity."""
+    """The input of the ReLU reached through BatchNormalization, Add, Identity or Transpose."""
     tapped_at: str
     batch_norm_folded: bool | None
     output_layer: bool
+    """Whether no other layer depends on its values."""
     dequantised: tuple[str, str] | None
     """Scale and zero point of a quantised tensor."""
     node: onnx.NodeProto = field(repr=False, compare=False)
+    relu_order: tuple[int, ...] | None = field(default=None, kw_only=True)
+    """Which axis of the ReLU's input holds each axis of the tensor, where it was transposed."""
 
 
 @dataclass(frozen=True)
@@ -87,9 +104,9 @@ def find_taps(model: Model) -> Taps:
     names = unique(part.name for part in found)
     named = [replace(part, name=name) for part, name in zip(found, names, strict=True)]
     taps = [part for part in named if isinstance(part, Tap)]
-    outputs = _output_layers(model, {tap.node.output[0] for tap in taps})
+    feeding = values_that_feed_layers(model)
     return Taps(
-        tuple(replace(tap, output_layer=tap.node.output[0] in outputs) for tap in taps),
+        tuple(replace(tap, output_layer=feeding.isdisjoint(tap.node.output)) for tap in taps),
         tuple(part for part in named if isinstance(part, LeftOut)),
     )
 
@@ -97,16 +114,18 @@ def find_taps(model: Model) -> Taps:
 def select_taps(found: Taps, layers: Sequence[str] | None = None) -> Taps:
     """The taps that names or globs ask for; all but the output layers where nothing is asked.
 
+    A model of nothing but output layers has them all measured.
     Raises TargetError for an entry that fits no layer, or where there is no entry.
     """
     if layers is not None and not layers:
         raise TargetError("an empty list of layers was given; name one, or leave the list out")
     if layers is None:
-        chosen = {tap.name for tap in found.taps if not tap.output_layer}
+        hidden = {tap.name for tap in found.taps if not tap.output_layer}
+        chosen = hidden or {tap.name for tap in found.taps}
     else:
         chosen = {name for entry in layers for name in _matching(found, entry)}
     left_out = (
-        LeftOut(tap.name, tap.operator, _OUTPUT if layers is None else "not asked for")
+        LeftOut(tap.name, tap.operator, OUTPUT_LAYER if layers is None else "not asked for")
         for tap in found.taps
         if tap.name not in chosen
     )
@@ -115,12 +134,31 @@ def select_taps(found: Taps, layers: Sequence[str] | None = None) -> Taps:
     )
 
 
+def said_by_default(chosen: Taps) -> list[str]:
+    """What a user who chose no layers is told of a selection, in a line or none."""
+    outputs = [part.name for part in chosen.left_out if part.reason == OUTPUT_LAYER]
+    others = len(chosen.left_out) - len(outputs)
+    parts = []
+    if outputs:
+        few = ", ".join(outputs[:_NAMED])
+        few += f" and {len(outputs) - _NAMED} more" if len(outputs) > _NAMED else ""
+        noun = "the output layer" if len(outputs) == 1 else "the output layers"
+        parts.append(f"{noun} {few}, whose entropy falls by design (--layers measures them too)")
+    elif all(tap.output_layer for tap in chosen.taps):
+        return ["all layers are output layers, whose entropy falls by design; they are measured"]
+    if others:
+        parts.append(f"{others} that cannot be measured (sparsight taps says why)")
+    return [f"left out: {'; '.join(parts)}"] if parts else []
+
+
 def filters(model: Model, tap: Tap) -> NDArray[Any] | None:
     """The weights of a layer with one filter a row, [D, ...]; None where they are not constant.
 
     Raises ModelError where they cannot be read.
     """
-    operator = _variant(model, tap.node, OPERATORS[_kind(tap.node)])
+    operator = _operator(model, tap.node)
+    if not isinstance(operator, Operator):
+        return None
     try:
         return filter_rows(operator, tap.node, model.constant)
     except (ValueError, IndexError) as error:
@@ -141,17 +179,38 @@ def _matching(found: Taps, entry: str) -> list[str]:
 
 
 def _candidates(model: Model, node: onnx.NodeProto) -> Iterator[Tap | LeftOut]:
-    operator = OPERATORS.get(_kind(node))
-    if operator is not None:
+    operator = _operator(model, node)
+    if isinstance(operator, Operator):
         yield _candidate(model, node, operator)
-    elif _kind(node) in UNMEASURABLE:
-        yield LeftOut(_plain_name(node), node.op_type, UNMEASURABLE[_kind(node)])
-    elif node.op_type == "Einsum" and any(model.shape_of(name) for name in node.input):
-        yield LeftOut(_plain_name(node), "Einsum", "an Einsum has no channel axis of its own")
+    elif operator is not None:
+        yield LeftOut(_plain_name(node), node.op_type, operator)
     for inner in _inner_nodes(node):
-        if _kind(inner) in OPERATORS or _kind(inner) in UNMEASURABLE:
-            reason = f"it is inside {node.op_type} {node.name!r}, which may run it never or often"
-            yield LeftOut(_plain_name(inner), inner.op_type, reason)
+        if kind(inner) in OPERATORS or kind(inner) in UNMEASURABLE:
+            yield LeftOut(_plain_name(inner), inner.op_type, _within(model, node))
+
+
+def _within(model: Model, node: onnx.NodeProto) -> str:
+    """Why what is inside an If, Loop or Scan is not measured."""
+    place = f"it is inside {node.op_type} {node.name!r}"
+    switches = _switches(model, node.input[0]) if node.op_type == "If" and node.input else []
+    if switches:
+        return f"{place}, where {' and '.join(switches)} decides what runs (--input gives a value)"
+    return f"{place}, which may run it never or often"
+
+
+def _switches(model: Model, condition: str) -> list[str]:
+    """The inputs that a condition depends on, if all are scalars: then they are the same for all
+    probes."""
+    inputs = {value.name: value for value in model.inputs}
+    queue, seen = [condition], {condition}
+    while queue:
+        node = model.producers.get(queue.pop())
+        fresh = set() if node is None else {name for name in node.input if name} - seen
+        seen |= fresh
+        queue += fresh
+    found = [inputs[name] for name in inputs if name in seen]
+    scalars = [value.name for value in found if is_scalar(value)]
+    return scalars if len(scalars) == len(found) else []
 
 
 def _inner_nodes(node: onnx.NodeProto) -> Iterator[onnx.NodeProto]:
@@ -167,7 +226,6 @@ def _plain_name(node: onnx.NodeProto) -> str:
 
 
 def _candidate(model: Model, node: onnx.NodeProto, operator: Operator) -> Tap | LeftOut:
-    operator = _variant(model, node, operator)
     weights = input_at(node, operator.weights)
     shape = model.shape_of(weights) if weights else None
     found: LinearOutput | str = _COMPUTED
@@ -181,6 +239,7 @@ def _candidate(model: Model, node: onnx.NodeProto, operator: Operator) -> Tap | 
         found = _FIRST
     if isinstance(found, str) or shape is None:
         return LeftOut(_plain_name(node), node.op_type, str(found))
+    relu, relu_order = relu_input(model, node, found, operator.channels(node, shape))
     bias = _own(model, found.bias or input_at(node, operator.bias))
     return Tap(
         name=layer_name(node, model.origin(weights), bias, found.tensor),
@@ -191,7 +250,8 @@ def _candidate(model: Model, node: onnx.NodeProto, operator: Operator) -> Tap | 
         rank=found.rank,
         element_type=_element_type(model, operator, weights, found),
         weight_shape=shape,
-        relu=relu_input(model, node, found, operator.channels(node, shape)),
+        relu=relu,
+        relu_order=relu_order,
         tapped_at=tapped_at(node, found),
         batch_norm_folded=batch_norm_folded(model, node, found.tensor),
         output_layer=False,
@@ -207,15 +267,20 @@ def _own(model: Model, bias: str) -> str:
     return origin if len(model.consumers.get(origin, ())) == 1 else ""
 
 
-def _variant(model: Model, node: onnx.NodeProto, operator: Operator) -> Operator:
-    """The operator, or its form for weights that come first."""
+def _operator(model: Model, node: onnx.NodeProto) -> Operator | str | None:
+    """How a node makes a linear output; why it has none that can be measured; None for no layer."""
+    if kind(node) == ("", "Einsum"):
+        constant = [i for i, name in enumerate(node.input) if model.shape_of(name) is not None]
+        return einsum_layer(node, constant[0]) if constant else None
     swapped = (
-        _kind(node) == ("", "MatMul")
+        kind(node) == ("", "MatMul")
         and len(node.input) == 2
         and model.shape_of(node.input[1]) is None
         and model.shape_of(node.input[0]) is not None
     )
-    return WEIGHTS_FIRST if swapped else operator
+    if swapped:
+        return WEIGHTS_FIRST
+    return OPERATORS.get(kind(node), UNMEASURABLE.get(kind(node)))
 
 
 def _element_type(
@@ -227,33 +292,3 @@ def _element_type(
     found = model.element_type(weights)
     floats = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE)
     return found if found in floats and operator.output == "float" else None
-
-
-def _output_layers(model: Model, layers: set[str]) -> set[str]:
-    """The layers, by their node's output, that reach a graph output through no other layer."""
-    found: set[str] = set()
-    seen: set[str] = set()
-    queue = [value.name for value in model.graph.output]
-    while queue:
-        name = queue.pop()
-        if name in seen:
-            continue
-        seen.add(name)
-        node = model.producers.get(name)
-        if node is None or _is_scale(node, name):
-            continue
-        if node.output[0] in layers:
-            found.add(node.output[0])
-        else:
-            queue += [part for part in node.input if part]
-            queue += [value.name for graph in subgraphs(node) for value in graph.output]
-    return found
-
-
-def _is_scale(node: onnx.NodeProto, name: str) -> bool:
-    """Whether a value is the scale or zero point that a tensor is quantised by, not the tensor."""
-    return node.op_type == "DynamicQuantizeLinear" and name != node.output[0]
-
-
-def _kind(node: onnx.NodeProto) -> tuple[str, str]:
-    return "" if node.domain == "ai.onnx" else node.domain, node.op_type

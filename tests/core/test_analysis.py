@@ -121,10 +121,31 @@ def test_layers_on_request():
         sparsight.analyze(network(), PROBES, layers=["conv9"])
 
 
-def test_a_model_of_one_layer_asks_to_be_told():
-    content = graphs.model([node("Gemm", "x fc.weight", "y")], {"x": ["n", 6]}, ["y"], WEIGHTS)
-    with pytest.raises(ModelError, match="no measurable layer but its output layer, 'fc'"):
-        sparsight.analyze(content, graphs.random((3, 6)))
+def test_a_model_of_nothing_but_output_layers_has_them_measured(caplog):
+    weights = {"mean.weight": graphs.random((6, 3)), "variance.weight": graphs.random((6, 4))}
+    nodes = [node("Gemm", "x mean.weight", "m"), node("Gemm", "x variance.weight", "v")]
+    content = graphs.model(nodes, {"x": ["n", 6]}, ["m", "v"], weights)
+    with caplog.at_level("INFO", "sparsight"):
+        measured = sparsight.analyze(content, graphs.random((3, 6)), device="cpu")
+    assert [part.layer.name for part in measured] == ["mean", "variance"]
+    assert "all layers are output layers" in caplog.text
+
+
+def test_what_is_left_out_by_default_is_said_in_one_line(caplog):
+    weights = {f"{name}.weight": graphs.random((4, 4)) for name in "abcdefgh"}
+    nodes = [node("MatMul", "x a.weight", "t"), node("MatMul", "t x", "y0")]
+    nodes += [node("MatMul", f"t {name}.weight", f"y{name}") for name in "bcdefgh"]
+    outputs = ["y0", *(f"y{name}" for name in "bcdefgh")]
+    content = graphs.model(nodes, {"x": ["n", 4, 4]}, outputs, weights)
+    with caplog.at_level("INFO", "sparsight"):
+        sparsight.analyze(content, graphs.random((3, 4, 4)), device="cpu")
+    (line,) = [text for text in caplog.messages if "left out" in text]
+    assert "the output layers b, c, d, e, f and 2 more, whose entropy falls by design" in line
+    assert "1 that cannot be measured" in line
+    caplog.clear()
+    with caplog.at_level("INFO", "sparsight"):
+        sparsight.analyze(content, graphs.random((3, 4, 4)), layers=["a"], device="cpu")
+    assert "left out" not in caplog.text
 
 
 def test_a_model_without_layers():

@@ -58,10 +58,11 @@ def test_taps(folder, run):
 
 
 def test_analyze_and_again(folder, run):
-    code, out, _ = run(*analyze(folder))
+    code, out, err = run(*analyze(folder))
     assert code == 0
     assert "conv1" in out
     assert "tensorboard --logdir" in out
+    assert err.count("left out: the output layer fc,") == 1
     recorded = read_run(folder / "run")
     assert recorded.steps == (1, 2, 10)
     assert recorded.probes.count == len(PROBES)

@@ -149,3 +149,46 @@ def test_chains_come_deepest_layer_first():
     made = [node.output[0] for node in proto.graph.node]
     outputs = instrument(model, taps).outputs
     assert made.index(outputs["last"]["plogp"]) < made.index(outputs["layer"]["plogp"])
+
+
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("operator", ["MatMul", "Conv"])
+@pytest.mark.parametrize("opset", [9, 13, 18])
+def test_a_relu_behind_transpositions(operator, opset, masked):
+    """Channels go elsewhere, are normalised and summed there, and come to a ReLU."""
+    random = np.random.default_rng(0)
+    if operator == "MatMul":
+        weights = {"w": graphs.random((4, 6)), "scale": graphs.random((6, 1))}
+        layer, inputs, perm = graphs.node("MatMul", "x w", "a"), ["n", 5, 4], (0, 2, 1)
+        probes, axis = graphs.random((7, 5, 4)), 1
+    else:
+        weights = {"w": graphs.random((6, 4, 1, 1)), "scale": graphs.random((6,))}
+        layer, inputs, perm = graphs.node("Conv", "x w", "a"), ["n", 4, 5, 3], (0, 2, 3, 1)
+        probes, axis = graphs.random((7, 4, 5, 3)), -1
+    weights["scale"][:2] = 0  # dead
+    nodes = [
+        layer,
+        graphs.node("Transpose", "a", "t", perm=perm),
+        graphs.node("Mul", "t scale", "m"),
+        graphs.node("Relu", "m", "r"),
+        graphs.node("Flatten", "r", "f"),
+        graphs.node("MatMul", "f last", "y"),
+    ]
+    sides = 5 * (1 if operator == "MatMul" else 3) * 6
+    weights["last"] = graphs.random((sides, 2))
+    content = graphs.model(nodes, {"x": inputs}, ["y"], weights, opset)
+    model = open_model(content)
+    tap = find_taps(model).taps[0]
+    assert (tap.tensor, tap.relu) == ("a", "m")
+    probes = probes + random.normal(size=probes.shape).astype(np.float32)
+    (values,) = reference.tensors_of(content, {"x": probes}, "m")
+    session = TapSession(instrument(model, [tap], by_position=masked), [tap], "cpu")
+    statistics = session.run({"x": probes}, len(probes)).layers[tap.name]
+    at_most_zero = np.moveaxis(values, axis, -1) <= 0
+    if masked:
+        np.testing.assert_array_equal(statistics.relu_at_most_zero, at_most_zero)
+    else:
+        others = tuple(range(at_most_zero.ndim - 1))
+        assert statistics.relu_zeros == at_most_zero.sum()
+        np.testing.assert_array_equal(statistics.relu_maximum <= 0, at_most_zero.all(others))
+        assert (statistics.relu_maximum <= 0).sum() >= 2

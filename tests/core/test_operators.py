@@ -628,7 +628,7 @@ def test_what_is_left_out_says_why():
     )
     nodes = [
         node("If", "c", "i", then_branch=body, else_branch=body, name="choice"),
-        node("Einsum", "x e.weight", "k", equation="ij,jk->ik"),
+        node("Einsum", "x e.weight", "k", equation="ij,lk->ijk"),
         node("LSTM", "q rnn.W rnn.R", "l", hidden_size=2),
         node("MatMul", "x w", "int"),
         node("ConvInteger", "v ci.weight", "y"),
@@ -642,7 +642,7 @@ def test_what_is_left_out_says_why():
     reasons = {part.name: (part.operator, part.reason) for part in found.left_out}
     assert reasons["inner"][0] == "MatMul"
     assert "inside If 'choice'" in reasons["inner"][1]
-    assert reasons["e"] == ("Einsum", "an Einsum has no channel axis of its own")
+    assert reasons["e"] == ("Einsum", "it sums over nothing: each channel scales its input")
     assert "stay inside the operator" in reasons["rnn"][1]
     assert "no filter bank" in reasons["int"][1]
     assert "scale" in reasons["ci"][1]

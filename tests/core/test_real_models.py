@@ -9,7 +9,7 @@ from tests.core.agreement import assert_agreement
 
 import sparsight
 from sparsight.errors import ModelError
-from sparsight.model import open_model
+from sparsight.model import open_model, with_known
 from sparsight.taps import find_taps
 
 DATA = Path(os.environ.get("SPARSIGHT_TEST_DATA", Path(__file__).parents[3] / "shared"))
@@ -60,14 +60,21 @@ def test_every_layer_agrees_with_the_loop(name):
     assert assert_agreement(model, probes()) == layers
 
 
-def test_layers_within_a_branch_are_not_measured():
+@pytest.mark.parametrize("rate", [8000, 16000])
+def test_the_branch_that_a_scalar_input_chooses(rate):
     path = DATA / "models/silero_vad.onnx"
     found = find_taps(open_model(path))
     assert found.taps == ()
     assert {part.operator for part in found.left_out} >= {"Conv", "LSTM"}
-    assert all("inside If" in part.reason for part in found.left_out)
-    with pytest.raises(ModelError, match="no measurable layer"):
-        sparsight.analyze(path, {"input": noise(1, 512)})
+    assert all("sr decides what runs" in part.reason for part in found.left_out)
+    state = np.zeros((2, 2, 128), np.float32)  # of 2 layers, and of 2 probes
+    probes = {"input": noise(2, rate * 36 // 1000), "state": state, "sr": np.array(rate)}
+    measured = sparsight.analyze(path, probes, device="cpu", statistics="entropy")
+    names = [part.layer.name.split("__")[-1] for part in measured]
+    assert names == ["/stft/Conv", *(f"encoder.{i}.reparam_conv" for i in range(4))]
+    assert measured[0].layer.channels == {16000: 258, 8000: 130}[rate]
+    chosen = with_known(open_model(path), {"sr": np.int64(rate)})
+    assert assert_agreement(chosen, probes) == 6
 
 
 def test_operators_that_onnx_runtime_lacks():

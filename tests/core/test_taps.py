@@ -117,20 +117,6 @@ def test_what_the_exporter_says_about_batch_normalisation():
     assert tap.batch_norm_folded is None
 
 
-def test_output_layers_reach_an_output_through_no_other_layer():
-    weights = {name: graphs.random((4, 4)) for name in ("a", "b", "c", "d")}
-    nodes = [
-        node("MatMul", "x a", "t1"),
-        node("MatMul", "t1 b", "t2"),
-        node("MatMul", "t2 c", "t3"),
-        node("Add", "t3 t2", "y1"),
-        node("MatMul", "t1 d", "t4"),
-        node("Softmax", "t4", "y2"),
-    ]
-    found = taps_of(nodes, weights, outputs=("y1", "y2"))[1]
-    assert [tap.output_layer for tap in found.taps] == [False, True, True, True]
-
-
 def test_the_scale_of_a_dynamic_quantisation_is_no_way_to_the_output():
     weights = {"a.weight": np.ones((4, 4), np.uint8), "b.weight": np.ones((4, 4), np.uint8)}
     nodes = []

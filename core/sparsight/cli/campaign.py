@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from ..analysis import Settings, input_specs, match_model, measurable, measure
+from ..analysis import Settings, check_layers, input_specs, match_model, measure
 from ..checkpoints import Checkpoint, find_checkpoints
 from ..errors import ModelError, ProbeError, UsageError
 from ..evaluation import Evaluation
@@ -102,7 +102,7 @@ class Campaign:
         for checkpoint in self._ready:
             try:
                 model = open_model(checkpoint.path)
-                measurable(model, self.settings.layers)
+                check_layers(model, self.settings.layers)
                 source = self.source
                 arrays = read_probes(source.probes, input_specs(model), source.pictures)
                 self._preview(match_model(model, arrays))

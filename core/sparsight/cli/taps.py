@@ -20,12 +20,21 @@ Shape = tuple[int | str, ...]
 def taps(
     model: Annotated[Path, typer.Argument(help="An .onnx file.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    inputs: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--input", help="Value of a scalar input that decides what runs.", metavar="NAME=VALUE"
+        ),
+    ] = None,
 ) -> None:
     """List the layers that are measured, and those left out, with the reason."""
-    from ..model import open_model
+    from ..analysis import scalar_inputs
+    from ..model import open_model, with_known
     from ..taps import find_taps
 
     opened = open_model(model)
+    if inputs:
+        opened = with_known(opened, scalar_inputs(opened, inputs))
     found = find_taps(opened)
     maps = {tap.name: _map_shape(opened.inferred.get(tap.tensor), tap) for tap in found.taps}
     if as_json:
@@ -73,11 +82,17 @@ def _print_tables(model: str, found: Taps, maps: Mapping[str, Shape | None]) -> 
     rows = [_row(tap, maps[tap.name]) for tap in found.taps]
     print_table(f"{len(found.taps)} layers of {model}", columns, rows, right=3)
     if any(tap.output_layer for tap in found.taps):
-        console().print("* output layer: left out unless named, its entropy falls by design")
+        console().print(_legend(found))
     if found.left_out:
         console().print()
         rows = [[part.name, part.operator, part.reason] for part in found.left_out]
         print_table("Not measurable:", ["layer", "operator", "reason"], rows)
+
+
+def _legend(found: Taps) -> str:
+    if all(tap.output_layer for tap in found.taps):
+        return "* output layer: measured, since there is no other layer"
+    return "* output layer: left out unless named, its entropy falls by design"
 
 
 def _row(tap: Tap, map_shape: Shape | None) -> list[str]:
