@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from types import MethodType
 from typing import Any
@@ -17,6 +17,7 @@ from sparsight.errors import UsageError
 __all__ = ["Capture", "Weakly", "in_backward"]
 
 Receive = Callable[[str, Tensor], None]
+Before = Callable[[Sequence[Any], Mapping[str, Any]], None]
 
 
 def in_backward() -> bool:
@@ -28,9 +29,10 @@ class Capture:
     """Calls `receive(name, output)` whenever one of the layers has run, until it is detached.
 
     `root` and `before` give a function that is called before each forward of the whole network,
-    `after` one that is called after it with what it returned, or with None where it raised.
-    `passing` are functions that are called with whatever a module returned, before `receive` is. A
-    context manager: the hooks are gone at its end, also after an exception.
+    with its arguments by position and by keyword, `after` one that is called after it with what it
+    returned, or with None where it raised. `passing` are functions that are called with whatever a
+    module returned, before `receive` is. A context manager: the hooks are gone at its end, also
+    after an exception.
     """
 
     def __init__(
@@ -38,7 +40,7 @@ class Capture:
         layers: Mapping[str, nn.Module],
         receive: Receive,
         root: nn.Module | None = None,
-        before: Callable[[], None] | None = None,
+        before: Before | None = None,
         after: Callable[[Any], None] | None = None,
         passing: Mapping[nn.Module, Callable[[Any], None]] | None = None,
     ) -> None:
@@ -50,8 +52,9 @@ class Capture:
             hook = _Hook(partial(_receive_tensor, receive, name), name)
             self._handles.append(module.register_forward_hook(hook))
         if root is not None and before is not None:
-            pre_hook = _Hook(lambda _: before())
-            self._handles.append(root.register_forward_pre_hook(pre_hook, prepend=True))
+            pre_hook = _PreHook(lambda arguments: before(*arguments))
+            handle = root.register_forward_pre_hook(pre_hook, prepend=True, with_kwargs=True)
+            self._handles.append(handle)
         if root is not None and after is not None:
             end = _Hook(after, replicas=True)  # the hook before has refused them
             self._handles.append(root.register_forward_hook(end, always_call=True))
@@ -87,7 +90,7 @@ class Weakly:
 
 
 class _Hook:
-    """A forward hook, or pre-hook, that stays behind when its module is copied or pickled.
+    """A forward hook that stays behind when its module is copied or pickled.
 
     A copy of a model (a moving average of the weights, a saved module) has nothing to do with the
     penalty on the original, whose pending graph could not be copied either. Nor has an exporter,
@@ -110,7 +113,14 @@ class _Hook:
         self.receive(output)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _Hook, (_ignore, self.name)
+        return type(self), (_ignore, self.name)
+
+
+class _PreHook(_Hook):
+    """One that is called before a forward, with its arguments."""
+
+    def __call__(self, module: nn.Module, inputs: Any, keywords: Any = None) -> None:
+        super().__call__(module, inputs, (inputs, keywords))
 
 
 # PyTorch 2.6 cannot tell.

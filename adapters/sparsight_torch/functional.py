@@ -7,15 +7,17 @@ also under autocast and for half-precision input.
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Any, Literal
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from sparsight.correlation import Centre
 from sparsight.errors import UsageError
 
 from .backends import chunks, compute_entropy, entropy_of_exponentials, widened
+from .mask import as_mask
 
 __all__ = [
     "Form",
@@ -82,12 +84,18 @@ def rfav_statistics(activations: Tensor, axis: int = 1) -> tuple[Tensor, Tensor,
 
 
 def sparsity_penalty(
-    activations: Tensor, strength: float, axis: int = 1, reduction: Reduction = "sum"
+    activations: Tensor,
+    strength: float,
+    axis: int = 1,
+    reduction: Reduction = "sum",
+    mask: Tensor | NDArray[Any] | None = None,
 ) -> Tensor:
     """SparsityReg of one layer (paper, Eq. 5): -strength * H, summed over positions, mean over N.
 
     `activations` is [N, D, ...], or has its channels along `axis`; its first axis is the batch.
-    `reduction="mean"` averages over positions too. A scalar, at most 0 for a positive strength.
+    `reduction="mean"` averages over positions too. `mask`, of the shape of `activations` without
+    its channels, is 0 at padded positions, which count for nothing. A scalar, at most 0 for a
+    positive strength.
     """
     if reduction not in ("sum", "mean"):
         raise UsageError(f"reduction={reduction!r}: 'sum' or 'mean' was wanted")
@@ -104,8 +112,23 @@ def sparsity_penalty(
             f"activations of shape {shape}: an empty batch has no penalty; leave it out"
         )
     entropy = rfav_entropy(activations, axis)
-    total = entropy.mean() if reduction == "mean" else entropy.sum() / entropy.shape[0]
-    return -strength * total
+    counted = None if mask is None else as_mask(mask)
+    if counted is not None and counted.shape != entropy.shape:
+        raise UsageError(
+            f"a mask of shape {tuple(counted.shape)} for positions of shape "
+            f"{tuple(entropy.shape)}; the two must agree"
+        )
+    return -strength * reduced(entropy, reduction, counted)
+
+
+def reduced(entropy: Tensor, reduction: Reduction, mask: Tensor | None) -> Tensor:
+    """H, [N, *map], summed over positions, mean over N, or mean over both; where mask is not 0."""
+    if mask is None:
+        return entropy.mean() if reduction == "mean" else entropy.sum() / entropy.shape[0]
+    counted = mask.to(entropy.device) != 0
+    total = torch.where(counted, entropy, 0).sum()  # a product would keep the NaN of a padded row
+    number = counted.sum().clamp(min=1) if reduction == "mean" else entropy.shape[0]
+    return total / number
 
 
 def filter_correlations(weights: Tensor, centre: Centre = "own") -> Tensor:

@@ -8,12 +8,13 @@ from __future__ import annotations
 import sys
 import weakref
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, Literal, NamedTuple, Self
+from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -22,7 +23,8 @@ from sparsight.errors import TargetError, UsageError
 
 from .capture import Capture, Weakly, in_backward
 from .channel_axes import ChannelAxes, channels_of
-from .functional import Form, Reduction, decorrelation_penalty, sparsity_penalty
+from .functional import Form, Reduction, decorrelation_penalty, reduced, rfav_entropy
+from .mask import MaskInput, as_mask, unfitting
 from .reminders import expect_call, expect_no_call, warn
 from .targets import (
     Selection,
@@ -35,11 +37,14 @@ from .targets import (
     weights_of,
 )
 
-__all__ = ["DecorrReg", "SparsityReg"]
+__all__ = ["DecorrReg", "Penalty", "SparsityReg"]
 
 
-class _Penalty(ABC):
-    """What both penalties share: targets, strengths over time, values for logging, an end."""
+class Penalty(ABC):
+    """What all penalties share: targets, strengths over time, values for logging, an end."""
+
+    kind: ClassVar[str] = "penalty"
+    """What trainers call it in logs and checkpoints."""
 
     def __init__(self, root: nn.Module, targets: list[Target], options: tuple[str, ...]) -> None:
         self.targets = targets
@@ -124,6 +129,11 @@ class _Penalty(ABC):
         """The last value of each target, by name, strength included."""
         return {name: float(part) for name, part in self._last.items()}
 
+    @contextmanager
+    def accumulate(self) -> Iterator[None]:
+        """Within it, forwards add up, for penalties that look at what a forward computes."""
+        yield
+
     def state_dict(self) -> dict[str, Any]:
         """What a resumed training run needs: how far the schedules of strengths have come."""
         return {"step": self.step}
@@ -149,17 +159,18 @@ class _Penalty(ABC):
         self.detach()
 
 
-_penalties: weakref.WeakSet[_Penalty] = weakref.WeakSet()  # those that are attached
+_penalties: weakref.WeakSet[Penalty] = weakref.WeakSet()  # those that are attached
 
 
 class _Term(NamedTuple):
     name: str
-    value: Tensor
+    entropy: Tensor  # summed only when the penalty is called, outside of any checkpoint
+    mask: Tensor | None
     output: Tensor | None  # for telling whether it was overwritten in place
     version: int
 
 
-class SparsityReg(_Penalty):
+class SparsityReg(Penalty):
     """Rewards dense activations (paper, Eq. 5): minus lambda times the entropy of all RFAVs.
 
     L_s = - sum over targets of lambda * (sum over positions, mean over the batch) of H. Each
@@ -178,10 +189,20 @@ class SparsityReg(_Penalty):
     The hooks are gone with the penalty, when nothing refers to it any more, or after `detach`. A
     new one with the same `at` and `reduction` detaches an older one on a common target, and warns.
 
+    `mask` names an input of the model's forward, [N, *map], that is 0 at padded positions: in
+    layers whose maps have its shape they count for nothing. Where it is left out of a forward, or
+    None, all positions count. For a model that takes no mask, give it at the call:
+    `sparsity(mask=...)`.
+
+    The hooks are gone with the penalty, when nothing refers to it any more, or after `detach`. A
+    new one with the same `at` and `reduction` detaches an older one on a common target, and warns.
+
     Raises TargetError for targets that do not exist or have one channel, and UsageError, on use,
     wherever the penalty could do nothing: no forward before the call, targets without gradients or
-    no longer in the network, DataParallel replicas.
+    no longer in the network, DataParallel replicas, a mask of the shape of no target's maps.
     """
+
+    kind = "sparsity"
 
     def __init__(
         self,
@@ -192,6 +213,7 @@ class SparsityReg(_Penalty):
         at: Literal["linear", "activation"] = "linear",
         axis: int | None = None,
         copy: bool | None = None,
+        mask: str | None = None,
     ) -> None:
         if reduction not in ("sum", "mean"):
             raise UsageError(f"reduction={reduction!r}: 'sum' or 'mean' was wanted")
@@ -206,7 +228,10 @@ class SparsityReg(_Penalty):
         self._modules = {target.name: target.module for target in self.targets}
         in_place = any(getattr(module, "inplace", False) is True for module in root.modules())
         self._copy = in_place if copy is None else copy
+        self._mask_input = None if mask is None else MaskInput(root, mask)
+        self._mask: Tensor | None = None
         self._pending: list[_Term] = []
+        self._several = False  # whether what is pending comes from several forwards
         self._kept = 0  # terms that were there before the forward that runs
         self._running = False
         self._accumulating = False
@@ -227,10 +252,20 @@ class SparsityReg(_Penalty):
         weakref.finalize(self, self._capture.detach).atexit = False
         self._attach()
 
+    def __call__(self, mask: Tensor | NDArray[Any] | None = None) -> Tensor:
+        """The penalty, a scalar to be added to the loss. Also counts as a step of the schedules.
+
+        `mask` is that of the one forward before, unless an input of the model is named as the mask.
+        """
+        if mask is not None:
+            self._give(as_mask(mask))
+        return super().__call__()
+
     @contextmanager
     def accumulate(self) -> Iterator[None]:
         """Within it, forwards add up: two crops, a GAN's two passes, parts of a model."""
         self._drop()
+        self._several = False
         self._axes.begin()
         self._accumulating = True
         try:
@@ -256,35 +291,55 @@ class SparsityReg(_Penalty):
                 f"gradients, since the last call), or it ran no target: {', '.join(self._modules)}"
             )
         pending, self._pending = self._pending, []
+        _check_masks(pending)
         sums: dict[str, Tensor] = {}
-        for name, value, output, version in pending:
+        for name, entropy, mask, output, version in pending:
             if output is not None and output._version != version:
                 raise UsageError(
                     f"the output of {name!r} was overwritten in place after it was measured; "
                     "pass copy=True to SparsityReg, or do without the in-place operation"
                 )
+            fitting = mask is not None and mask.shape == entropy.shape
+            value = -reduced(entropy, self._reduction, mask if fitting else None)
             sums[name] = sums[name] + value if name in sums else value
         missing = [target.name for target in self.targets if target.name not in sums]
         if missing:
             raise UsageError(f"the forward did not run {', '.join(map(repr, missing))}, a target")
         return sums
 
+    def _give(self, mask: Tensor) -> None:
+        """Make a mask that of all that is pending."""
+        if self._mask_input is not None:
+            name = self._mask_input.name
+            raise UsageError(f"the mask is the model's input {name!r} already; give one of the two")
+        if self._several:
+            raise UsageError(
+                "one mask was given for several forwards; name the model's input that is the mask: "
+                "SparsityReg(model, targets, mask='attention_mask')"
+            )
+        self._pending = [term._replace(mask=mask) for term in self._pending]
+
     def _is_expected(self, optimizer: Optimizer) -> bool:
         forward = bool(self._pending) or self._dropped
         return forward and self._training and _steps(optimizer, self._root.parameters())
 
-    def _before(self) -> None:
-        if torch.is_grad_enabled() and not in_backward():
-            if not self._accumulating:
-                self._drop()
-                self._axes.begin()
-            self._kept = len(self._pending)
-            self._running = True
-            self._training = self._root.training and not self._lazy
-            self._lazy = False
+    def _before(self, inputs: Sequence[Any], keywords: Mapping[str, Any]) -> None:
+        if not torch.is_grad_enabled() or in_backward():
+            return
+        if not self._accumulating:
+            self._drop()
+            self._axes.begin()
+        self._kept = len(self._pending)
+        self._several = self._kept > 0
+        self._running = True
+        self._training = self._root.training and not self._lazy
+        self._lazy = False
+        if self._mask_input is not None:
+            self._mask = self._mask_input.of(inputs, keywords)
 
     def _after(self, output: Any) -> None:
         self._running = False
+        self._mask = None
         if output is None and not torch.compiler.is_compiling() and sys.exc_info()[0] is not None:
             del self._pending[self._kept :]  # the forward raised
 
@@ -315,21 +370,37 @@ class SparsityReg(_Penalty):
         measured = output.clone() if self._copy else output
         axis = self._axes.of(name, self._modules[name], output)
         _check_output(name, output, axis)
-        term = sparsity_penalty(measured, 1.0, axis, self._reduction)
+        if measured.ndim < 2:
+            raise UsageError(
+                f"the output of {name!r} has the shape {tuple(output.shape)}; a batch of at least "
+                "two axes was wanted"
+            )
+        entropy = rfav_entropy(measured, axis)
         if in_backward():
             return  # a checkpoint runs the layer again: it must save the same tensors, no more
-        if not self._running and not self._accumulating:
+        if not self._running:
+            self._check_outside(name)
+        if self._copy or torch.compiler.is_compiling():
+            self._pending.append(_Term(name, entropy, self._mask, None, 0))
+        else:
+            self._pending.append(_Term(name, entropy, self._mask, output, output._version))
+
+    def _check_outside(self, name: str) -> None:
+        """Of a target that runs outside a forward of the model."""
+        if not self._accumulating:
             raise UsageError(
                 f"target {name!r} ran outside a forward of the model; wrap what runs it into "
                 "`with sparsity.accumulate():`"
             )
-        if self._copy or torch.compiler.is_compiling():
-            self._pending.append(_Term(name, term, None, 0))
-        else:
-            self._pending.append(_Term(name, term, output, output._version))
+        if self._mask_input is not None:
+            raise UsageError(
+                f"target {name!r} ran outside a forward of the model, so that its input "
+                f"{self._mask_input.name!r}, the mask, is not known; make the penalty for the part "
+                "that takes this input: SparsityReg(model.part, targets, mask=...)"
+            )
 
 
-class DecorrReg(_Penalty):
+class DecorrReg(Penalty):
     """Rewards filters that differ (paper, Eq. 7): kappa times the sum of their correlations.
 
     L_c = sum over targets of kappa * sum over e < d of c[d, e]. It looks at weights alone, and
@@ -341,6 +412,8 @@ class DecorrReg(_Penalty):
     TargetError for targets that do not exist, or where the penalty could do nothing: frozen
     weights, one filter, filters of so few weights that their correlations cannot change.
     """
+
+    kind = "decorrelation"
 
     def __init__(
         self,
@@ -462,6 +535,14 @@ def _steps(optimizer: Optimizer, parameters: Iterable[Tensor]) -> bool:
     """Whether an optimiser changes one of the parameters."""
     own = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
     return any(id(parameter) in own for parameter in parameters)
+
+
+def _check_masks(pending: Sequence[_Term]) -> None:
+    """Raises UsageError where masks fit nothing: padding would count after all."""
+    masks = [term.mask for term in pending if term.mask is not None]
+    fits = any(term.mask is not None and term.mask.shape == term.entropy.shape for term in pending)
+    if masks and not fits:
+        raise unfitting(masks[-1], {term.name: term.entropy.shape for term in pending})
 
 
 def _without_gradients(name: str) -> str:

@@ -24,7 +24,7 @@ from torch.utils.data.distributed import DistributedSampler
 
 from sparsight.errors import ProbeError
 
-__all__ = ["ProbeSet", "Probes"]
+__all__ = ["ProbeSet", "Probes", "Samples"]
 
 _MOST = 1000  # samples of a data set that become probes, as many as the paper has
 _LABELS = {"label", "labels", "target", "targets"}

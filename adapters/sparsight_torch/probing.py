@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -20,8 +20,9 @@ from sparsight.schema import LayerInfo
 from .capture import Capture
 from .distributed import batches, gather
 from .functional import rfav_entropy, rfav_statistics
+from .mask import MaskInput, as_mask, unfitting
 from .output_layers import FeedTrace
-from .probe_set import Probes, ProbeSet
+from .probe_set import Probes, ProbeSet, Samples
 from .relu import ReluTrace
 from .targets import channel_axis, filters, matches, measurable_layers, unwrapped
 
@@ -63,6 +64,7 @@ def measure(
     statistics: Statistics = "all",
     centre: Centre = "own",
     batch_size: int = 64,
+    mask: str | Samples | None = None,
 ) -> list[LayerMeasurement]:
     """Measure layers on a probe set, in the order in which they run.
 
@@ -70,7 +72,9 @@ def measure(
     layer depends and whose entropy falls by design (where there are only such, these are measured);
     `layers` chooses by name or glob instead. A layer that runs several times is measured
     each time, as "name", "name#2" and so on. `shown` are the probes whose maps are kept. With
-    `statistics="entropy"` scale-free entropy, RMS and the ReLU's fractions are left out.
+    `statistics="entropy"` scale-free entropy, RMS and the ReLU's fractions are left out. `mask` is
+    a mask of the probes, [N, *map], 0 at padded positions, or names their input that is one: in
+    layers whose maps have its shape those positions are left out of everything, and NaN in maps.
 
     The network runs in evaluation mode, in float32 if its weights are, and is afterwards as it was.
     In distributed training all ranks call it; each measures its share of the probes, and all get
@@ -78,7 +82,8 @@ def measure(
 
     `probes` are samples [N, ...], several inputs of such, a Dataset or a DataLoader: see Recorder.
 
-    Raises ProbeError for probes that do not fit, TargetError for layers that do not exist.
+    Raises ProbeError for probes that do not fit, TargetError for layers that do not exist, and
+    UsageError for a mask that fits no layer.
     """
     network = unwrapped(model)
     probe_set = ProbeSet.of(probes)
@@ -90,15 +95,17 @@ def measure(
     if statistics not in ("entropy", "all"):
         raise UsageError(f"statistics={statistics!r}: 'entropy' or 'all' was wanted")
     probing = _Probing(chosen, tuple(shown), statistics == "all", hidden_only=layers is None)
+    padding = _mask(network, probe_set, mask)
     device = device_of(network)
     with evaluating(network), probing.attached():
         for first, last in batches(len(probe_set), batch_size):
-            probing.begin(first)
             # A rank that has no probes left runs one all the same: others may wait for its shards.
             samples = slice(first, last) if last > first else slice(0, 1)
+            probing.begin(first, None if padding is None else padding[samples].to(device))
             inputs, keywords = probe_set.batch(samples, device)
             with probing.watched((*inputs, *keywords.values())):
                 _run(network, inputs, keywords)
+            probing.check_mask()
             if last > first:
                 probing.finish()
     probing.leave_out_output_layers()
@@ -122,6 +129,8 @@ class _Probing:
     _outputs: dict[str, BatchStatistics] = field(default_factory=dict)
     _relu: dict[str, tuple[NDArray[np.floating], int, int]] = field(default_factory=dict)
     _first: int = 0
+    _mask: Tensor | None = None
+    _shapes: dict[str, torch.Size] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._trace = ReluTrace(self._arrived)
@@ -136,10 +145,16 @@ class _Probing:
             else:
                 yield
 
-    def begin(self, first: int) -> None:
-        self._first = first
+    def begin(self, first: int, mask: Tensor | None) -> None:
+        """A batch comes, from probe number `first` on, and its mask."""
+        self._first, self._mask = first, mask
+        self._shapes.clear()
         self._outputs.clear()
         self._relu.clear()
+
+    def check_mask(self) -> None:
+        if self._mask is not None and self._mask.shape not in self._shapes.values():
+            raise unfitting(self._mask, self._shapes)
 
     @contextmanager
     def watched(self, inputs: Sequence[Tensor]) -> Iterator[None]:
@@ -160,13 +175,8 @@ class _Probing:
     def finish(self) -> None:
         for name, statistics in self._outputs.items():
             maximum, zeros, numbers = self._relu.get(name, (None, None, None))
-            complete = BatchStatistics(
-                statistics.entropy,
-                statistics.scale_free_entropy,
-                statistics.rms,
-                relu_maximum=maximum,
-                relu_zeros=zeros,
-                relu_numbers=numbers,
+            complete = replace(
+                statistics, relu_maximum=maximum, relu_zeros=zeros, relu_numbers=numbers
             )
             self._accumulators[name].update(complete, self._first)
 
@@ -190,14 +200,30 @@ class _Probing:
             self._feeds.follow(label, output)
         axis = channel_axis(module)
         if not self.everything:
-            self._outputs[label] = BatchStatistics(_map(rfav_entropy(output, axis)))
-            return
-        entropy, rms, scale_free = map(_map, rfav_statistics(output, axis))
-        self._outputs[label] = BatchStatistics(entropy, scale_free, rms)
-        self._trace.follow(label, output)
+            entropy = rfav_entropy(output, axis)
+            statistics = BatchStatistics(_map(entropy))
+        else:
+            entropy, rms, scale_free = rfav_statistics(output, axis)
+            statistics = BatchStatistics(_map(entropy), _map(scale_free), _map(rms))
+            self._trace.follow(label, output)
+        self._shapes[label] = entropy.shape
+        mask = self._mask_of(label)
+        counted = None if mask is None else _map(mask)
+        self._outputs[label] = replace(statistics, counted=counted)
+
+    def _mask_of(self, label: str) -> Tensor | None:
+        """The mask, true where positions count, if it has the shape of the layer's maps."""
+        fits = self._mask is not None and self._mask.shape == self._shapes[label]
+        return self._mask if fits else None
 
     def _arrived(self, label: str, values: Tensor) -> None:
         axis = self._accumulators[label].layer.channel_axis
+        mask, part = self._mask_of(label), _PART
+        if mask is not None:
+            if not mask.any():
+                return
+            values, axis = values.movedim(axis, -1)[mask], -1
+            part = len(values)
         others = [other for other in range(values.ndim) if other != axis % values.ndim]
         maximum, numbers = values.amax(others), values.numel()
         if maximum.isnan().any():  # they tell nothing: the others decide
@@ -205,7 +231,7 @@ class _Probing:
             numbers -= int(nan.sum())
             maximum = values.masked_fill(nan, -torch.inf).amax(others)
             maximum = maximum.masked_fill(nan.all(dim=others), torch.nan)
-        zeros = sum(int((part <= 0).sum()) for part in values.split(_PART))
+        zeros = sum(int((some <= 0).sum()) for some in values.split(part))
         self._relu[label] = (maximum.float().cpu().numpy(), zeros, numbers)
 
 
@@ -222,10 +248,27 @@ def _info(name: str, module: nn.Module, output: Tensor) -> LayerInfo:
     )
 
 
-def _map(values: Tensor) -> NDArray[np.floating]:
+def _map(values: Tensor) -> NDArray[Any]:
     """Values at each position, [N, *map]; a dense layer on vectors has a map of one cell."""
     array = values.cpu().numpy()
     return array.reshape(-1, 1, 1) if array.ndim == 1 else array
+
+
+def _mask(network: nn.Module, probe_set: ProbeSet, mask: str | Samples | None) -> Tensor | None:
+    """The mask of a whole probe set, true where positions count."""
+    if mask is None:
+        return None
+    if isinstance(mask, str):
+        arguments = probe_set.batch(slice(None), torch.device("cpu"))
+        found = MaskInput(network, mask).of(*arguments)
+        if found is None:
+            raise UsageError(f"the probes have no input {mask!r}, which is to be the mask")
+        return found != 0
+    tensor = as_mask(mask)
+    if not tensor.ndim or len(tensor) != len(probe_set):
+        shape = tuple(tensor.shape)
+        raise UsageError(f"a mask of shape {shape} was given for {len(probe_set)} probes")
+    return tensor != 0
 
 
 def _chosen(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import operator
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,14 +13,14 @@ from typing import Any
 from torch import Tensor, nn
 
 from sparsight.correlation import Centre
-from sparsight.errors import RunError, UsageError
+from sparsight.errors import RunError, UsageError, nearest
 from sparsight.measurement import LayerMeasurement
 from sparsight.probes import shown_positions, shown_probes
 from sparsight.writer import RunWriter
 
 from .distributed import rank
 from .export import OnnxExporter
-from .probe_set import Probes, ProbeSet
+from .probe_set import Probes, ProbeSet, Samples
 from .probing import Statistics, measure
 
 __all__ = ["Recorder"]
@@ -41,7 +42,8 @@ class Recorder:
     in a directory can hold up its curves in TensorBoard. `layers` chooses what is measured, `shown`
     how many probes' maps are kept (spread over the set), or which. `every` measures each n-th epoch
     only. `also_export` writes ONNX checkpoints, each n-th epoch if it is a number, into
-    `logdir`/checkpoints. See `measure` for the other options.
+    `logdir`/checkpoints. `mask` leaves padding out: the name of an input, [N, L], that is 0 there.
+    See `measure` for the other options.
 
     In distributed training every rank makes a Recorder and calls `record`: each measures its share
     of the probes, and rank 0 writes. A failed write never ends a training run: a warning says so,
@@ -64,6 +66,7 @@ class Recorder:
         statistics: Statistics = "all",
         centre: Centre = "own",
         batch_size: int = 64,
+        mask: str | Samples | None = None,
     ) -> None:
         if (logdir is None) == (writer is None):
             raise UsageError(
@@ -81,6 +84,7 @@ class Recorder:
             "statistics": statistics,
             "centre": centre,
             "batch_size": batch_size,
+            "mask": mask,
         }
         self._every, self._export_every = every, int(also_export)
         self.logdir = Path(writer.log_dir if logdir is None else logdir)
@@ -195,3 +199,15 @@ def _number(name: str, value: Any) -> float:
 
 def _checkpoint_name(epoch: int) -> str:
     return f"epoch_{epoch:04d}.onnx" if epoch >= 0 else f"epoch_{epoch}.onnx"
+
+
+def check_options(owner: str, options: Mapping[str, Any]) -> None:
+    """Raises UsageError for what `owner`, a trainer's callback, cannot pass on to its Recorder."""
+    chosen_by_trainer = ("model", "probes", "logdir", "writer")
+    known = [x for x in inspect.signature(Recorder).parameters if x not in chosen_by_trainer]
+    for name in options:
+        if name not in known:
+            raise UsageError(
+                f"{owner} has no option {name!r} (a penalty takes its own, as in "
+                f"SparsityReg(model, targets, reduction='mean')); {nearest(name, known)}"
+            )

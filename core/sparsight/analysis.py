@@ -194,6 +194,7 @@ def measure(
     gathered = [LayerAccumulator(layer_info(tap), keep) for tap in taps]
     outputs = [] if evaluation is None else [_scores(model, evaluation)]
     for first, count, batch in _batches(session, samples, size, outputs, notice):
+        _check_fit(batch, samples, settings.mask)
         for accumulator in gathered:
             statistics = batch.layers[accumulator.layer.name]
             accumulator.update(_unpadded(statistics, samples, settings.mask, first), first)
@@ -301,6 +302,20 @@ def _check_mask(mask: str | None, samples: ProbeSet) -> None:
     names = [name for name, array in samples.by_sample.items() if array.ndim > 1]
     if mask is not None and mask not in names:
         raise UsageError(f"the mask {mask!r} is no input with positions; {nearest(mask, names)}")
+
+
+def _check_fit(batch: Batch, samples: ProbeSet, mask: str | None) -> None:
+    """Raises UsageError where a mask fits no layer: padding would count after all."""
+    if mask is None:
+        return
+    maps = {name: layer.entropy.shape[1:] for name, layer in batch.layers.items()}
+    shape = samples.arrays[mask].shape[1:]
+    if shape not in maps.values():
+        shapes = ", ".join(f"{name} {found}" for name, found in maps.items())
+        raise UsageError(
+            f"the mask {mask!r} has positions of shape {shape}, as no layer has, so that it would "
+            f"do nothing; there are: {shapes}"
+        )
 
 
 def _scores(model: Model, evaluation: Evaluation) -> str:

@@ -1,8 +1,10 @@
 """Two processes over gloo, compared with one process on the joined batch."""
 
 import contextlib
+import os
 import traceback
 from collections.abc import Iterator
+from importlib.util import find_spec
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
@@ -78,6 +80,27 @@ def sharded_measurement(rank: int) -> list[float]:
     return [m.statistics["entropy"] for m in measure(model, probes, batch_size=1)]
 
 
+def trainer_step(rank: int, folder: str, averaged: bool) -> dict[str, Tensor]:
+    """Weights after a step of Hugging Face's Trainer: three micro-batches of two on each rank."""
+    from tests.adapters import test_transformers as single
+
+    ranks = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": WORLD, "LOCAL_WORLD_SIZE": WORLD}
+    os.environ.update({name: str(value) for name, value in ranks.items()})  # as torchrun does
+    args = single.arguments(
+        folder,
+        max_steps=1,
+        per_device_train_batch_size=2,
+        gradient_accumulation_steps=3,
+        average_tokens_across_devices=averaged,
+        ddp_backend="gloo",
+    )
+    model = single.SumNet()
+    single.PenalisedTrainer(
+        model=model, args=args, train_dataset=single.data(), penalties=single.penalties
+    ).train()
+    return {name: value.detach() for name, value in model.state_dict().items()}
+
+
 def worker(rank: int, meeting: str, logdir: str, results: Connection) -> None:
     try:
         torch.set_num_threads(1)
@@ -89,6 +112,10 @@ def worker(rank: int, meeting: str, logdir: str, results: Connection) -> None:
             "recording": recording(rank, logdir),
             "sharded_measurement": sharded_measurement(rank),
         }
+        if find_spec("transformers"):
+            for averaged in (True, False):
+                weights = trainer_step(rank, f"{logdir}-trainer", averaged)
+                found[f"trainer_step_{averaged}"] = as_arrays(weights)
         results.send(found)
         dist.barrier()
         dist.destroy_process_group()
@@ -155,3 +182,27 @@ def test_each_rank_measures_its_share_and_rank_0_writes(both, tmp_path):
     assert together.maps["0"][0].probe_ids == (0, 6)
     assert (together.maps["0"][0].codes == single.maps["0"][0].codes).all()
     assert (together.tables[0].values == single.tables[0].values)[:, :2].all()
+
+
+@pytest.mark.parametrize("averaged", [True, False])
+def test_the_trainers_penalty_is_the_mean_over_micro_batches_and_ranks(both, averaged):
+    """However it scales its own loss: by the labels of all ranks, or by those of one."""
+    pytest.importorskip("transformers")
+    from tests.adapters import test_transformers as single
+
+    model = single.Net()
+    terms = single.penalties(model)
+    samples = single.data()[:12]
+    micro = [samples[first : first + 2] for first in range(0, 12, 2)]  # ranks take turns
+    for number, batch in enumerate(micro):
+        own = micro if averaged else micro[number % WORLD :: WORLD]
+        items = sum(sample["labels"] != -100 for some in own for sample in some)
+        x, labels = (torch.stack([s[key] for s in batch]) for key in ("x", "labels"))
+        loss = nn.functional.cross_entropy(model(x)["logits"], labels, reduction="sum") / items
+        loss = loss if averaged else loss / WORLD
+        (loss + sum(term() for term in terms) / len(micro)).backward()
+    terms[0].detach()
+    torch.optim.SGD(model.parameters(), lr=0.1).step()
+    for found in both[0]:
+        for name, value in found[f"trainer_step_{averaged}"].items():
+            torch.testing.assert_close(torch.from_numpy(value), model.state_dict()[name])

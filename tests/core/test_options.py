@@ -429,6 +429,8 @@ def test_padded_tokens_are_left_out(folder):
     assert measured.statistics["dead_fraction"] == dead.mean()
     with pytest.raises(UsageError, match="'masks' is no input with positions; did you mean"):
         sparsight.analyze(content, {"tokens": tokens, "mask": mask}, mask="masks")
+    with pytest.raises(UsageError, match=r"'tokens' has positions of shape \(6, 4\), as no layer"):
+        sparsight.analyze(content, {"tokens": tokens, "mask": mask}, mask="tokens")
 
 
 # -- watching

@@ -101,20 +101,24 @@ def compare(model, probes, path) -> None:
     analyzed = sparsight.analyze(path, probes.numpy(), shown=[0, 3], device="cpu")
     assert [m.layer.name for m in analyzed] == [m.layer.name for m in recorded]
     for ours, theirs in zip(recorded, analyzed, strict=True):
-        scale = 1e-4 * max(1.0, ours.statistics["rms"])
-        for name, value in ours.statistics.items():
-            tolerance = scale if name not in ("dead_fraction", "zero_fraction") else 2e-4
-            if name.startswith("entropy_p"):  # percentiles jump by a bin of the histogram
-                tolerance = scale + np.log(ours.layer.channels) / 4096
-            assert theirs.statistics[name] == pytest.approx(value, abs=tolerance, nan_ok=True), name
-        np.testing.assert_allclose(theirs.maps, ours.maps, atol=scale)
-        np.testing.assert_allclose(theirs.mean_map, ours.mean_map, atol=scale)
-        assert (ours.layer.channels, ours.layer.map_shape) == (
-            theirs.layer.channels,
-            theirs.layer.map_shape,
-        )
-        counts = ours.correlation.counts - theirs.correlation.counts
-        assert np.abs(counts).sum() <= 5e-6 * ours.correlation.counts.sum()
+        agree(ours, theirs)
+
+
+def agree(ours, theirs) -> None:
+    scale = 1e-4 * max(1.0, ours.statistics["rms"])
+    for name, value in ours.statistics.items():
+        tolerance = scale if name not in ("dead_fraction", "zero_fraction") else 2e-4
+        if name.startswith("entropy_p"):  # percentiles jump by a bin of the histogram
+            tolerance = scale + np.log(ours.layer.channels) / 4096
+        assert theirs.statistics[name] == pytest.approx(value, abs=tolerance, nan_ok=True), name
+    np.testing.assert_allclose(theirs.maps, ours.maps, atol=scale)
+    np.testing.assert_allclose(theirs.mean_map, ours.mean_map, atol=scale)
+    assert (ours.layer.channels, ours.layer.map_shape) == (
+        theirs.layer.channels,
+        theirs.layer.map_shape,
+    )
+    counts = ours.correlation.counts - theirs.correlation.counts
+    assert np.abs(counts).sum() <= 5e-6 * ours.correlation.counts.sum()
 
 
 @pytest.fixture
@@ -187,3 +191,40 @@ def test_exporting_a_network_with_penalties_while_training(probes, tmp_path):
         assert model.training
     compare(model, probes, path)
     assert sorted(file.name for file in tmp_path.iterdir()) == ["epoch_0.onnx", "epoch_1.onnx"]
+
+
+class MaskedTokens(nn.Module):
+    """Layers on tokens and a convolution over them; what is padding counts in none."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Linear(4, 16), nn.Linear(16, 8)
+        self.over = nn.Conv1d(8, 12, 3, padding=1)
+        self.pooled, self.head = nn.Linear(12, 6), nn.Linear(6, 2)
+
+    def forward(self, tokens: Tensor, mask: Tensor) -> Tensor:
+        inner = self.second(self.first(tokens).relu())
+        over = self.over(inner.transpose(1, 2)).relu()
+        mean = (over * mask[:, None]).sum(2) / mask.sum(1, keepdim=True)
+        return self.head(self.pooled(mean).relu())
+
+
+def test_both_flows_agree_on_padding(tmp_path):
+    random = torch.Generator().manual_seed(0)
+    tokens = torch.randn(9, 16, 4, generator=random)
+    lengths = torch.randint(1, 17, (9,), generator=random)
+    mask = (torch.arange(16) < lengths[:, None]).float()
+    tokens[mask == 0] = 30
+    torch.manual_seed(0)
+    model = MaskedTokens()
+    randomise(model, 1)
+    inputs = {"tokens": tokens, "mask": mask}
+    path = OnnxExporter(model, inputs).export(tmp_path / "tokens.onnx")
+    arrays = {name: tensor.numpy() for name, tensor in inputs.items()}
+    recorded = measure(model, inputs, shown=[0, 3], mask="mask")
+    analyzed = sparsight.analyze(path, arrays, shown=[0, 3], device="cpu", mask="mask")
+    assert [m.layer.name for m in recorded] == ["first", "second", "over", "pooled"]
+    for ours, theirs in zip(recorded, analyzed, strict=True):
+        agree(ours, theirs)
+    padded = measure(model, inputs)
+    assert padded[0].statistics["entropy"] != pytest.approx(recorded[0].statistics["entropy"], 0.1)
