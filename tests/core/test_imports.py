@@ -22,6 +22,7 @@ ORDER = {
     "errors": set(),
     "locks": set(),
     "claims": set(),
+    "children": {"tensorboard"},
     "globs": set(),
     "schema": {"numpy"},
     "entropy": {"numpy"},
@@ -63,6 +64,7 @@ OF_CORE = {
     TORCH: {
         "errors",
         "locks",
+        "children",
         "globs",
         "entropy",
         "correlation",
