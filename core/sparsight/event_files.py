@@ -22,7 +22,7 @@ from typing import Literal
 from . import events, schema
 from .errors import RunError
 
-__all__ = ["EventFile", "Place", "last_place", "ours"]
+__all__ = ["EventFile", "Place", "is_read_last", "last_place", "ours"]
 
 _NUMBER = itertools.count()
 _SUFFIX = ".sparsight"
@@ -58,6 +58,12 @@ def last_place(logdir: Path) -> Place:
         if ours(path) or _holds_records(path):
             place = _after(place, path)
     return place
+
+
+def is_read_last(path: Path) -> bool:
+    """Whether no file beside it that holds records of ours is read after an event file."""
+    later = (other for other in path.parent.iterdir() if other.name > path.name)
+    return not any(ours(p) or _holds_records(p) for p in later if events.is_event_file(p))
 
 
 def _after(place: Place, path: Path) -> Place:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from . import events, schema
 from .claims import RunClaim
 from .errors import RunError
-from .event_files import EventFile, last_place
+from .event_files import EventFile, is_read_last, last_place
 from .measurement import LayerMeasurement
 
 __all__ = ["EventSink", "RunWriter", "step_event"]
@@ -174,6 +174,15 @@ class RunWriter:
             self.claim()
         if self._latest is None:
             self._latest = last_place(self.logdir).wall_time if self._local else 0.0
+            self._check_shared()
+
+    def _check_shared(self) -> None:
+        """Leave a file that is read before those that a clock further on has named."""
+        name = getattr(self._shared, "_file_name", None)  # TensorBoard's and PyTorch's have it
+        if name and self._local and Path(name).exists() and not is_read_last(Path(name)):
+            self._leave_shared(
+                "is read before older ones that hold records, as when a clock goes back"
+            )
 
     def _is_gone(self) -> bool:
         if self._file is not None:
@@ -201,7 +210,9 @@ class RunWriter:
                 self._shared.add_event(record.event)
                 self._shared.flush()
             except Exception as error:  # of many kinds: file systems of all sorts are behind it
-                self._leave_shared(error)
+                if not self._local:
+                    raise OSError(_reason(error)) from error
+                self._leave_shared(f"cannot be written any more ({_reason(error)})")
             else:
                 self._shared_seen = self._sees_shared()
                 return
@@ -219,15 +230,13 @@ class RunWriter:
         else:
             self._file.append(record)
 
-    def _leave_shared(self, error: Exception) -> None:
-        """Go on in a file of our own: the writer whose file we shared has failed for good."""
-        if not self._local:
-            raise error if isinstance(error, OSError) else OSError(str(error))
+    def _leave_shared(self, why: str) -> None:
+        """Go on in a file of our own."""
         self._shared, self._shared_seen = None, False
         self._probes_written.clear()
         warnings.warn(
-            f"the event file in {self.logdir} that was shared with another writer cannot be "
-            f"written any more ({_reason(error)}); what follows goes into a file of our own",
+            f"the event file in {self.logdir} that was shared with another writer {why}; what "
+            "follows goes into a file of our own",
             stacklevel=5,
         )
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 import dataclasses
 import multiprocessing
 import os
-import threading
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import Connection
 from typing import Any
 
 import torch
 
+from sparsight.children import end_with_parent
 from sparsight.errors import RunError
 
 from .execution import Execution
@@ -90,7 +90,7 @@ def begin_worker(gpus: Any, writer: Connection, lock: Any) -> None:
 
     The GPU is taken before CUDA is started, so that none keeps memory on another.
     """
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()  # one that trained on would keep its cell's folder locked
     gpu = gpus.get()
     if gpu is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = gpu
@@ -106,14 +106,6 @@ def begin_worker(gpus: Any, writer: Connection, lock: Any) -> None:
     global _send
     _send, warnings.showwarning = send, show
     warnings.simplefilter("default", UserWarning)
-
-
-def _end_with_parent() -> None:
-    """However the parent ended: a worker that trained on would keep its cell's folder locked."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        wait([parent.sentinel])
-        os._exit(1)
 
 
 def _run_one(experiment: Experiment, at: int) -> None:

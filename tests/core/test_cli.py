@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tests.core import graphs
+from tests.core.disks import limited_disk
 from tests.core.test_analysis import PROBES, network
 
 from sparsight.cli import _app, main
@@ -89,6 +90,31 @@ def test_a_broken_checkpoint_does_not_stop_the_others(folder, run):
     assert "epoch_1.onnx is not an ONNX file" in err
     assert "these checkpoints could not be measured: epoch_1.onnx" in err
     assert read_run(folder / "run").steps == (2, 10)
+
+
+def test_a_full_disk_gets_a_sentence_and_leaves_whole_records(folder, run):
+    assert run(*analyze(folder))[0] == 0
+    for epoch in (5, 11, 12):  # one fills a gap
+        (folder / "checkpoints" / f"epoch_{epoch}.onnx").write_bytes(network())
+    recorded = set()
+    for room in range(0, 14_000, 2000):
+        with limited_disk() as disk:
+            disk.room = room
+            answer = run(*analyze(folder))
+            assert_refused(answer, "run: No space left on device")
+        recorded.add(read_run(folder / "run").steps)
+    assert recorded == {(1, 2, 10), (1, 2, 10, 11), (1, 2, 10, 11, 12)}
+    assert run(*analyze(folder))[0] == 0
+    assert read_run(folder / "run").steps == (1, 2, 5, 10, 11, 12)
+
+
+def test_a_run_that_is_being_recorded_into(folder, run):
+    fcntl = pytest.importorskip("fcntl")
+    (folder / "run").mkdir()
+    with open(folder / "run/sparsight.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert_refused(run(*analyze(folder)), "run is being recorded into by another process")
+    assert run(*analyze(folder))[0] == 0
 
 
 def test_layers_and_statistics(folder, run):

@@ -290,6 +290,27 @@ def test_a_clock_set_back_after_sharing(tmp_path: Path, monkeypatch: pytest.Monk
     assert read_run(tmp_path).steps == (0, 1, 2)
 
 
+@pytest.mark.filterwarnings("ignore:the clock stands")
+def test_sharing_a_file_that_is_named_by_a_clock_set_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would be read first, and what it holds would not count."""
+    for seconds, steps in ((1.7e9, range(4)), (1.6e9, range(2, 6))):
+        clock(monkeypatch, seconds)
+        with SummaryWriter(str(tmp_path)) as shared:
+            run = RunWriter(tmp_path, shared._get_file_writer())
+            for step in steps:
+                if (seconds, step) == (1.6e9, 2):
+                    with pytest.warns(UserWarning, match="is read before older ones that hold"):
+                        write(run, step)
+                else:
+                    write(run, step)
+            run.close()
+    steps = [step for path in event_paths(tmp_path) for step in loaded(EventFileLoader(str(path)))]
+    assert steps == [0, 1, 2, 3, 2, 3, 4, 5]
+    assert read_run(tmp_path).steps == (0, 1, 2, 3, 4, 5)
+
+
 def test_shared_events_have_our_times(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clock(monkeypatch, 1.8e9 - 1)
     with SummaryWriter(str(tmp_path)) as shared:

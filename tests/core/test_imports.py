@@ -23,6 +23,7 @@ ORDER = {
     "errors": set(),
     "locks": set(),
     "claims": set(),
+    "children": {"tensorboard"},
     "globs": set(),
     "schema": {"numpy"},
     "entropy": {"numpy"},
@@ -73,6 +74,7 @@ OF_CORE = {
     TORCH: {
         "errors",
         "locks",
+        "children",
         "globs",
         "entropy",
         "correlation",

@@ -1,8 +1,11 @@
 """The demo as a user starts it, shorter."""
 
+import contextlib
 import os
 import re
+import shutil
 import signal
+import socket
 import subprocess
 import sys
 import urllib.request
@@ -13,7 +16,9 @@ import pytest
 from onnx import numpy_helper
 from tests.waiting import started
 
+from sparsight.errors import RunError, UsageError
 from sparsight.reader import read_run
+from sparsight_torch.demo.folders import make_way
 from sparsight_torch.demo.report import disagreement
 
 DEMO = [sys.executable, "-m", "sparsight", "demo"]
@@ -82,6 +87,139 @@ def test_a_foreign_folder_is_left_alone(tmp_path):
     assert "thesis.tex" in done.stderr.replace("\n", "")
     assert "Traceback" not in done.stderr
     assert (tmp_path / "thesis.tex").exists()
+
+
+def refused(folder):
+    """What the demo says when it will not touch a folder."""
+    done = subprocess.run([*DEMO, "--logdir", str(folder)], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    return done.stderr
+
+
+def everything(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_folders_that_are_called_like_its_runs_are_left_alone(tmp_path):
+    for name in ("vanillaNet-s", "sr2Net-s-analyzed"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "events.out.tfevents.1.host").write_bytes(b"weeks of training")
+    before = everything(tmp_path)
+    assert "was not made by this demo" in refused(tmp_path)
+    assert everything(tmp_path) == before
+
+
+def made(folder):
+    """As an earlier demo leaves it."""
+    make_way(folder, ["one", "two"])
+    for name in ("one", "two"):
+        (folder / name / "events.out.tfevents.0.sparsight").touch()
+        (folder / name / "checkpoints").mkdir()
+        (folder / name / "checkpoints/epoch_0000.onnx").touch()
+    return folder
+
+
+def test_what_it_has_made_is_replaced(tmp_path):
+    made(tmp_path)
+    make_way(tmp_path, ["one", "two"])
+    assert {path.name for path in everything(tmp_path)} == {"sparsight-demo.txt"}
+    (tmp_path / "one/sparsight-demo.txt").unlink()  # killed just before the marker was written
+    make_way(tmp_path, ["one", "two", "three"])
+
+
+@pytest.mark.parametrize(
+    "foreign", ["notes.txt", "one/notes.txt", "two/checkpoints/mine.onnx", "one/checkpoints/a/b"]
+)
+def test_what_others_put_beside_is_left_alone(tmp_path, foreign):
+    path = made(tmp_path) / foreign
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("by hand")
+    before = everything(tmp_path)
+    with pytest.raises(UsageError, match="which is not the demo's; pass another --logdir"):
+        make_way(tmp_path, ["one", "two"])
+    assert everything(tmp_path) == before
+
+
+def test_links_are_not_followed(tmp_path):
+    mine = made(tmp_path / "mine") / "one"
+    runs = tmp_path / "runs"
+    runs.mkdir()
+    (runs / "one").symlink_to(mine, target_is_directory=True)
+    made(tmp_path / "other")
+    shutil.rmtree(tmp_path / "other/one/checkpoints")
+    (tmp_path / "other/one/checkpoints").symlink_to(mine / "checkpoints", target_is_directory=True)
+    before = everything(mine)
+    for folder in (runs, tmp_path / "other"):
+        with pytest.raises(UsageError, match="is not the demo's"):
+            make_way(folder, ["one", "two"])
+    assert everything(mine) == before
+
+
+def test_a_demo_that_is_running_is_left_alone(tmp_path):
+    fcntl = pytest.importorskip("fcntl")
+    made(tmp_path)
+    with open(tmp_path / "two/sparsight.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        before = everything(tmp_path)
+        with pytest.raises(RunError, match="is being recorded into by another process"):
+            make_way(tmp_path, ["one", "two"])
+        assert everything(tmp_path) == before
+
+
+SERVE = """
+import sys
+from pathlib import Path
+from rich.console import Console
+from sparsight_torch.demo.serving import serve_tensorboard
+serve_tensorboard(Path(sys.argv[1]), 0, Console())
+"""
+
+
+@pytest.fixture
+def served(tmp_path):
+    """A process that serves TensorBoard, with its address."""
+    with subprocess.Popen(
+        [sys.executable, "-c", SERVE, str(tmp_path)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        try:
+            lines = []
+            for line in process.stdout:
+                lines.append(line)
+                if match := re.search(r"http://localhost:(\d+)/#sparsity", line):
+                    break
+            else:
+                pytest.fail("".join(lines))
+            yield process, int(match[1])
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGKILL", "SIGHUP"])
+def test_tensorboard_ends_when_the_demo_is_killed(served, name):
+    process, port = served
+    process.send_signal(getattr(signal, name))
+    process.stdout.read()  # until nobody is left who could write
+    assert process.wait() == -getattr(signal, name)
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("localhost", port)).close()
+
+
+def test_tensorboard_ends_at_ctrl_c(served):
+    """A terminal sends it to all processes at once."""
+    process, port = served
+    os.killpg(process.pid, signal.SIGINT)
+    said = process.stdout.read()
+    assert process.wait() == 0
+    assert "TensorBoard ends." in said
+    assert "Traceback" not in said
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("localhost", port)).close()
 
 
 def test_it_serves_the_tab_until_interrupted(tmp_path):

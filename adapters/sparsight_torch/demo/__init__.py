@@ -7,7 +7,6 @@ labelled, records every epoch, exports every fifth one to ONNX, analyses those f
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -18,10 +17,11 @@ import torch
 import typer
 from rich.console import Console
 
-from sparsight.errors import SparsightError, UsageError
+from sparsight.errors import SparsightError
 from sparsight.reader import read_run
 
 from .digits import Digits, load_digits
+from .folders import make_way
 from .network import SPARSITY_TARGETS
 from .report import accuracy_table, disagreement, movement_table
 from .serving import serve_tensorboard
@@ -44,7 +44,8 @@ def command(
     """Train two networks, see one overfit, layer by layer, and the other not."""
     torch.set_num_threads(1)  # networks this small are slower on more
     digits = load_digits()
-    _clear(logdir)
+    ends = ("", "-analyzed")
+    make_way(logdir, [f"{network}-s{end}" for network in SPARSITY_TARGETS for end in ends])
     runs = {}
     for network in SPARSITY_TARGETS:
         name = f"{network}-s"
@@ -72,16 +73,3 @@ def analyze(recorded: Path, digits: Digits, logdir: Path) -> None:
     finished = subprocess.run([sys.executable, "-m", "sparsight", *arguments, "--device", "cpu"])
     if finished.returncode:
         raise SparsightError(f"sparsight analyze ended with exit code {finished.returncode}")
-
-
-def _clear(logdir: Path) -> None:
-    """Make way for new runs; only what an earlier demo wrote is removed."""
-    ours = {f"{network}-s{end}" for network in SPARSITY_TARGETS for end in ("", "-analyzed")}
-    there = [path.name for path in logdir.iterdir()] if logdir.is_dir() else []
-    foreign = [name for name in there if name not in ours]
-    if foreign:
-        raise UsageError(
-            f"{logdir} holds {foreign[0]!r}, which is not the demo's; pass another --logdir"
-        )
-    for name in ours:
-        shutil.rmtree(logdir / name, ignore_errors=True)

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import socket
-import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
 import webbrowser
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from rich.console import Console
 
+from sparsight.children import tensorboard
 from sparsight.errors import UsageError
 
 __all__ = ["serve_tensorboard"]
@@ -26,24 +28,27 @@ def serve_tensorboard(logdir: Path, port: int, console: Console) -> None:
     port = port or _free_port()
     address = f"http://localhost:{port}/#sparsity"
     arguments = ["--logdir", str(logdir), "--port", str(port)]
-    process = subprocess.Popen([sys.executable, "-m", "tensorboard.main", *arguments])
+    process = multiprocessing.get_context("spawn").Process(
+        target=tensorboard, args=(arguments,), daemon=True
+    )
+    process.start()
     try:
         _wait_for(process, f"http://localhost:{port}/")
         console.print(f"\nThe Sparsity tab: [bold]{address}[/bold]   (Ctrl-C ends TensorBoard)")
         if _has_screen():
             webbrowser.open(address)
-        process.wait()
+        process.join()
     except KeyboardInterrupt:
         console.print("TensorBoard ends.")
     finally:
         process.terminate()
-        process.wait()
+        process.join()
 
 
-def _wait_for(process: subprocess.Popen[bytes], address: str) -> None:
+def _wait_for(process: BaseProcess, address: str) -> None:
     end = time.monotonic() + _PATIENCE
     while time.monotonic() < end:
-        if process.poll() is not None:
+        if not process.is_alive():
             raise UsageError("TensorBoard did not start; what it printed stands above")
         try:
             with urllib.request.urlopen(address, timeout=5):
