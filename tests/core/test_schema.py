@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import struct
 import time
@@ -216,6 +217,14 @@ def test_digests_tell_probe_sets_apart() -> None:
     assert schema.probe_digest([np.array(3.0)]) != schema.probe_digest([np.array([3.0])])
 
 
+def test_what_is_read_cannot_be_changed() -> None:
+    layer = LayerInfo("conv1", "Conv", 8, (2, 2), 1, "linear output")
+    maps = schema.encode_maps("a", [], np.zeros((0, 2)), np.zeros(2))
+    for value in (layer, schema.COLUMNS[0], maps, ShownProbes("d", 0, ())):
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            setattr(value, dataclasses.fields(value)[0].name, "other")
+
+
 # -- damage ---------------------------------------------------------------------------------------
 
 MAPS = schema.encode_maps("conv1", [3, 4], np.ones((2, 3, 5)), np.arange(15.0).reshape(3, 5))
@@ -265,8 +274,9 @@ def test_a_byte_that_was_changed(kind: str) -> None:
                 decoded: Any = decode(bytes(changed))
             except SchemaError:
                 continue
+            assert position >= 8
             if decoded.to_bytes() != record:  # else it was one of the compressor's spare bits
-                assert 8 <= position < 8 + length  # a number or a name in the header, say
+                assert position < 8 + length  # a number or a name in the header, say
                 silent += 1
     assert silent < length * 3 / 2
 
@@ -303,6 +313,7 @@ def header(**changes: Any) -> dict[str, Any]:
 
 
 BODY = zlib.compress(bytes(4))
+BOMB = zlib.compress(bytes(2**28), 9)
 
 
 def test_the_good_one_of_the_following() -> None:
@@ -317,6 +328,8 @@ def test_the_good_one_of_the_following() -> None:
         packed(header(shape=[1, 2**62, 2**62]), BODY),
         packed(header(shape=[10**30]), BODY),
         packed(header(size=-1), BODY),
+        packed(header(size=-1), BOMB),
+        packed(header(size=0, shape=[0]), BOMB),
         packed(header(size=4.0), BODY),
         packed(header(size=3), BODY),
         packed(header(size=5), BODY),
@@ -343,13 +356,32 @@ def test_the_good_one_of_the_following() -> None:
         packed(header(), b""),
         packed(header(), b"no zlib"),
         packed(header(), BODY + BODY),
-        packed(header(), zlib.compress(bytes(2**28), 9)),
+        packed(header(), BOMB),
     ],
 )
 def test_headers_that_lie(record: bytes) -> None:
     with little(), pytest.raises(SchemaError) as caught:
         schema.decode_maps(record)
     assert len(str(caught.value)) < 300
+
+
+@pytest.mark.parametrize(("beyond", "sentence"), [(0, None), (1, "declares")])
+def test_the_largest_records_that_are_read(beyond: int, sentence: str | None) -> None:
+    """A header of 1 MiB, and a body of 16 MiB."""
+    size = 16 * 2**20
+    long = json.dumps(header()).encode().ljust(2**20 + beyond)
+    large = header(size=size + beyond, shape=[1, size + beyond])
+    for record in (packed(long, BODY), packed(large, zlib.compress(bytes(size + beyond)))):
+        if sentence is None:
+            assert not schema.decode_maps(record).codes.any()
+        else:
+            with pytest.raises(SchemaError, match=sentence):
+                schema.decode_maps(record)
+
+
+def test_what_other_readers_of_json_refuse_is_never_written() -> None:
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        schema.encode_metadata(scale=float("nan"))
 
 
 @pytest.mark.parametrize(
