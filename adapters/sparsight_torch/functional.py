@@ -153,8 +153,8 @@ def _scaled(values: Tensor, axis: int) -> tuple[Tensor, Tensor, Tensor]:
     scaled = values / torch.where(peak > 0, peak, 1)
     squares = scaled.square().mean(axis, keepdim=True)
     # The root of 0 has no gradient, and one RFAV of zeros would spoil those of all parameters.
-    rms = torch.where(squares > 0, torch.where(squares > 0, squares, 1).sqrt(), 0)
-    return peak, scaled, torch.where(squares.isnan(), squares, rms)
+    rms = torch.where(squares == 0, 0, torch.where(squares == 0, 1, squares).sqrt())
+    return peak, scaled, rms
 
 
 def _gram(centred: Tensor, inverse_lengths: Tensor) -> Tensor:
