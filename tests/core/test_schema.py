@@ -69,6 +69,10 @@ def test_tags_tell_their_kind_and_differ_by_metadata() -> None:
     assert schema.kind_of(schema.GLOBAL_STEP_TAG) is None
 
 
+def test_a_tag_stays_what_it_is_in_runs_already_recorded() -> None:
+    assert schema.tag_of("maps", b"{}") == "sparsity/maps/44136fa355b3678a"
+
+
 def test_columns_have_names_of_their_own() -> None:
     assert len({column.name for column in schema.COLUMNS}) == len(schema.COLUMNS)
 
