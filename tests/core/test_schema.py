@@ -180,9 +180,26 @@ def test_the_byte_budget_is_kept_by_showing_fewer_probes() -> None:
     assert schema.encode_maps("a", range(20), maps[:, :1], maps[0, :1]).left_out == 0
 
 
+def test_the_budget_is_64_kib_to_the_byte() -> None:
+    """Whatever the number of probes: only sides of maps are pooled."""
+    encoded = schema.encode_maps("a", range(65_600), np.zeros((65_600, 1)), np.zeros(1))
+    assert encoded.codes.nbytes == 64 * 1024
+    assert (len(encoded.probe_ids), encoded.left_out) == (65_535, 65)
+    assert encoded.pooled_from is None
+    assert EncodedMaps("a", (), 0, 1, encoded.codes[:1]).left_out == 0
+
+
 def test_one_probe_is_always_shown() -> None:
     maps = np.zeros((3, 64, 64, 64), np.float32)
     assert schema.encode_maps("a", range(3), maps, maps[0]).probe_ids == (0,)
+
+
+def test_nothing_but_nan_and_maps_of_no_position() -> None:
+    for shape in ((2, 3), (0,)):
+        maps = np.full((2, *shape), np.nan, np.float32)
+        encoded = schema.encode_maps("a", [5], maps[:1], maps[0])
+        assert (encoded.lo, encoded.hi, encoded.probe_ids) == (0, 0, (5,))
+        np.testing.assert_array_equal(schema.decode_maps(encoded.to_bytes()).values(), maps)
 
 
 def test_no_probe_and_no_range() -> None:
@@ -342,6 +359,7 @@ def test_the_good_one_of_the_following() -> None:
         packed(b"[" * 100_000, BODY),
         packed(header(version=2), BODY),
         packed(header(codec="lzma"), BODY),
+        packed(header(codec="zstd"), BODY),
         packed(header(layer=None), BODY),
         packed(header(shape=[1, -4]), BODY),
         packed(header(shape=[2, 2]), BODY),
@@ -367,6 +385,13 @@ def test_headers_that_lie(record: bytes) -> None:
     with little(), pytest.raises(SchemaError) as caught:
         schema.decode_maps(record)
     assert len(str(caught.value)) < 300
+
+
+def test_the_widest_range_is_that_of_float32() -> None:
+    widest = float(np.finfo(np.float32).max)
+    record = packed(header(lo=-widest, hi=widest), BODY)
+    decoded = schema.decode_maps(record)
+    assert (decoded.lo, decoded.hi) == (-widest, widest)
 
 
 @pytest.mark.parametrize(("beyond", "sentence"), [(0, None), (1, "declares")])
