@@ -417,6 +417,7 @@ def test_what_other_readers_of_json_refuse_is_never_written() -> None:
     "changes",
     [
         {"lengths": [5]},
+        {"lengths": [3]},
         {"lengths": [-1, 5]},
         {"lengths": [float("inf")]},
         {"kind": "video"},
@@ -459,3 +460,9 @@ def test_records_of_one_layer_count_as_the_tables_do(arrived: list[tuple[int, bo
     own = [event for event, (_, measured) in zip(run, arrived, strict=True) if measured]
     assert [own[at] for at in schema.counting(own, run)] == [e for e in own if e in counting]
     assert schema.counting(own) == schema.surviving([step for step, _ in own])
+
+
+def test_a_clock_that_was_set_back_loses_no_record() -> None:
+    """It is steps that go back where a run was resumed."""
+    assert schema.counting([(5, 100.0), (6, 50.0), (7, 60.0)]) == [0, 1, 2]
+    assert schema.counting([(5, 100.0), (6, 110.0), (5, 120.0)]) == [2]
