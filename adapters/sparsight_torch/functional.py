@@ -202,7 +202,10 @@ def _scaled(values: Tensor, axis: int) -> tuple[Tensor, Tensor, Tensor]:
     """
     peak = values.abs().amax(axis, keepdim=True)
     scaled = values / torch.where(peak > 0, peak, 1)
-    return peak, scaled, scaled.square().mean(axis, keepdim=True).sqrt()
+    squares = scaled.square().mean(axis, keepdim=True)
+    # The root of 0 has no gradient, and one RFAV of zeros would spoil those of all parameters.
+    rms = torch.where(squares == 0, 0, torch.where(squares == 0, 1, squares).sqrt())
+    return peak, scaled, rms
 
 
 def _gram(centred: Tensor, inverse_lengths: Tensor) -> Tensor:

@@ -198,6 +198,80 @@ def test_filters_without_variance_are_left_out():
     assert leaf.grad[1].eq(0).all()
 
 
+@pytest.mark.parametrize("form", ["signed", "squared", "positive"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_every_form_leaves_out_filters_without_variance(form, dtype):
+    weights = logits((6, 5)).to(dtype)
+    weights[[0, 4]] = torch.tensor([0.0, 0.3], dtype=dtype)[:, None]
+    rest = functional.decorrelation_penalty(weights[[1, 2, 3, 5]], 0.5, form)
+    torch.testing.assert_close(functional.decorrelation_penalty(weights, 0.5, form), rest)
+
+
+@pytest.mark.parametrize("unit", [1e-3, 1.0, 1e3])
+@pytest.mark.parametrize("number", [1, 3, 30])
+@pytest.mark.parametrize("half_length", [1, 9])
+def test_variance_is_judged_by_the_filters_own_weights(unit, number, half_length):
+    """It varies by more than a millionth: whatever the unit, the number and the length."""
+    weights = torch.ones(number, 2 * half_length, dtype=torch.float64)
+    for wave, coefficient in ((2.2e-6, 1), (1.8e-6, 0)):  # deviations are half of it
+        weights[:, ::2] = 1 + wave
+        found = functional.filter_correlations(weights * unit)
+        expected = torch.full_like(found, coefficient)
+        torch.testing.assert_close(found, expected, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("form", ["signed", "squared", "positive"])
+def test_under_autocast_filters_are_multiplied_in_full_precision(form):
+    weights = logits((32, 40)).float()
+    expected = functional.decorrelation_penalty(weights, 1.0, form)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = functional.decorrelation_penalty(weights, 1.0, form)
+        coefficients = functional.filter_correlations(weights)
+    torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(coefficients, functional.filter_correlations(weights))
+
+
+@pytest.mark.parametrize(("shape", "axis"), [((5, 4), 1), ((5, 3, 4), -1), ((5, 4, 3, 2), 1)])
+def test_sparsity_penalty_is_a_mean_over_the_batch(shape, axis):
+    """Twice the batch, the same penalty; twice the strength, twice the penalty."""
+    values = logits(shape)
+    once = functional.sparsity_penalty(values, 0.5, axis)
+    entropy = reference_entropy(values, axis)
+    torch.testing.assert_close(once, -0.5 * entropy.sum() / 5)
+    assert once.ndim == 0
+    twice = functional.sparsity_penalty(torch.cat([values, values]), 1.0, axis)
+    torch.testing.assert_close(twice, 2 * once)
+
+
+def test_all_axes_of_a_tensor_may_hold_the_channels():
+    values = logits((3, 4, 2))
+    for axis in range(-3, 3):
+        torch.testing.assert_close(
+            functional.rfav_entropy(values, axis), reference_entropy(values, axis)
+        )
+    for axis in (-4, 3):
+        with pytest.raises(UsageError, match=f"channel axis {axis} does not exist"):
+            functional.rfav_entropy(values, axis)
+
+
+def test_an_rfav_of_zeros():
+    """Dense, at rest, and with a gradient of 0."""
+    values = logits((2, 5, 3))
+    values[1, :, 2] = 0
+    leaf = values.requires_grad_()
+    names = ("rfav_entropy", "rfav_rms", "scale_free_entropy")
+    expected = (math.log(5), 0, 1)
+    together = functional.rfav_statistics(leaf)
+    for name, found, wanted in zip(names, together, expected, strict=True):
+        assert found[1, 2].item() == pytest.approx(wanted)
+        assert getattr(functional, name)(leaf)[1, 2].item() == pytest.approx(wanted)
+        assert not found.requires_grad
+        leaf.grad = None
+        getattr(functional, name)(leaf).sum().backward()
+        assert leaf.grad[1, :, 2].eq(0).all()
+        assert leaf.grad[0].ne(0).any()
+
+
 def test_wrong_arguments_get_a_sentence():
     values = logits((2, 3))
     with pytest.raises(UsageError, match="channel axis 2 does not exist"):

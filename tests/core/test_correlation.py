@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import tracemalloc
 from typing import Any
 
@@ -215,6 +216,13 @@ def test_many_filters_take_little_memory() -> None:
     tracemalloc.stop()
     assert summary.counts.sum() == 4096 * 4095 // 2
     assert peak < 4096 * 4096 * 8 / 4  # a quarter of the matrix that is never held
+
+
+def test_a_summary_cannot_be_changed() -> None:
+    block = correlation.BlockSummary(np.zeros(BINS, np.int64), 0.0, 0.0, -np.inf)
+    for value in (correlation_summary(np.eye(4)), block):
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            value.largest = 0.0
 
 
 def test_dense_layers_and_single_weights() -> None:

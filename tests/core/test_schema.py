@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import struct
 import time
@@ -66,6 +67,10 @@ def test_tags_tell_their_kind_and_differ_by_metadata() -> None:
     ):
         assert schema.kind_of(tag) is None
     assert schema.kind_of(schema.GLOBAL_STEP_TAG) is None
+
+
+def test_a_tag_stays_what_it_is_in_runs_already_recorded() -> None:
+    assert schema.tag_of("maps", b"{}") == "sparsity/maps/44136fa355b3678a"
 
 
 def test_columns_have_names_of_their_own() -> None:
@@ -175,9 +180,26 @@ def test_the_byte_budget_is_kept_by_showing_fewer_probes() -> None:
     assert schema.encode_maps("a", range(20), maps[:, :1], maps[0, :1]).left_out == 0
 
 
+def test_the_budget_is_64_kib_to_the_byte() -> None:
+    """Whatever the number of probes: only sides of maps are pooled."""
+    encoded = schema.encode_maps("a", range(65_600), np.zeros((65_600, 1)), np.zeros(1))
+    assert encoded.codes.nbytes == 64 * 1024
+    assert (len(encoded.probe_ids), encoded.left_out) == (65_535, 65)
+    assert encoded.pooled_from is None
+    assert EncodedMaps("a", (), 0, 1, encoded.codes[:1]).left_out == 0
+
+
 def test_one_probe_is_always_shown() -> None:
     maps = np.zeros((3, 64, 64, 64), np.float32)
     assert schema.encode_maps("a", range(3), maps, maps[0]).probe_ids == (0,)
+
+
+def test_nothing_but_nan_and_maps_of_no_position() -> None:
+    for shape in ((2, 3), (0,)):
+        maps = np.full((2, *shape), np.nan, np.float32)
+        encoded = schema.encode_maps("a", [5], maps[:1], maps[0])
+        assert (encoded.lo, encoded.hi, encoded.probe_ids) == (0, 0, (5,))
+        np.testing.assert_array_equal(schema.decode_maps(encoded.to_bytes()).values(), maps)
 
 
 def test_no_probe_and_no_range() -> None:
@@ -214,6 +236,14 @@ def test_digests_tell_probe_sets_apart() -> None:
     assert len({schema.probe_digest(probes) for probes in different}) == len(different)
     assert schema.probe_digest([base.T]) == schema.probe_digest([np.ascontiguousarray(base.T)])
     assert schema.probe_digest([np.array(3.0)]) != schema.probe_digest([np.array([3.0])])
+
+
+def test_what_is_read_cannot_be_changed() -> None:
+    layer = LayerInfo("conv1", "Conv", 8, (2, 2), 1, "linear output")
+    maps = schema.encode_maps("a", [], np.zeros((0, 2)), np.zeros(2))
+    for value in (layer, schema.COLUMNS[0], maps, ShownProbes("d", 0, ())):
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            setattr(value, dataclasses.fields(value)[0].name, "other")
 
 
 # -- damage ---------------------------------------------------------------------------------------
@@ -265,8 +295,9 @@ def test_a_byte_that_was_changed(kind: str) -> None:
                 decoded: Any = decode(bytes(changed))
             except SchemaError:
                 continue
+            assert position >= 8
             if decoded.to_bytes() != record:  # else it was one of the compressor's spare bits
-                assert 8 <= position < 8 + length  # a number or a name in the header, say
+                assert position < 8 + length  # a number or a name in the header, say
                 silent += 1
     assert silent < length * 3 / 2
 
@@ -303,6 +334,7 @@ def header(**changes: Any) -> dict[str, Any]:
 
 
 BODY = zlib.compress(bytes(4))
+BOMB = zlib.compress(bytes(2**28), 9)
 
 
 def test_the_good_one_of_the_following() -> None:
@@ -317,6 +349,8 @@ def test_the_good_one_of_the_following() -> None:
         packed(header(shape=[1, 2**62, 2**62]), BODY),
         packed(header(shape=[10**30]), BODY),
         packed(header(size=-1), BODY),
+        packed(header(size=-1), BOMB),
+        packed(header(size=0, shape=[0]), BOMB),
         packed(header(size=4.0), BODY),
         packed(header(size=3), BODY),
         packed(header(size=5), BODY),
@@ -325,6 +359,7 @@ def test_the_good_one_of_the_following() -> None:
         packed(b"[" * 100_000, BODY),
         packed(header(version=2), BODY),
         packed(header(codec="lzma"), BODY),
+        packed(header(codec="zstd"), BODY),
         packed(header(layer=None), BODY),
         packed(header(shape=[1, -4]), BODY),
         packed(header(shape=[2, 2]), BODY),
@@ -343,7 +378,7 @@ def test_the_good_one_of_the_following() -> None:
         packed(header(), b""),
         packed(header(), b"no zlib"),
         packed(header(), BODY + BODY),
-        packed(header(), zlib.compress(bytes(2**28), 9)),
+        packed(header(), BOMB),
     ],
 )
 def test_headers_that_lie(record: bytes) -> None:
@@ -352,10 +387,37 @@ def test_headers_that_lie(record: bytes) -> None:
     assert len(str(caught.value)) < 300
 
 
+def test_the_widest_range_is_that_of_float32() -> None:
+    widest = float(np.finfo(np.float32).max)
+    record = packed(header(lo=-widest, hi=widest), BODY)
+    decoded = schema.decode_maps(record)
+    assert (decoded.lo, decoded.hi) == (-widest, widest)
+
+
+@pytest.mark.parametrize(("beyond", "sentence"), [(0, None), (1, "declares")])
+def test_the_largest_records_that_are_read(beyond: int, sentence: str | None) -> None:
+    """A header of 1 MiB, and a body of 16 MiB."""
+    size = 16 * 2**20
+    long = json.dumps(header()).encode().ljust(2**20 + beyond)
+    large = header(size=size + beyond, shape=[1, size + beyond])
+    for record in (packed(long, BODY), packed(large, zlib.compress(bytes(size + beyond)))):
+        if sentence is None:
+            assert not schema.decode_maps(record).codes.any()
+        else:
+            with pytest.raises(SchemaError, match=sentence):
+                schema.decode_maps(record)
+
+
+def test_what_other_readers_of_json_refuse_is_never_written() -> None:
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        schema.encode_metadata(scale=float("nan"))
+
+
 @pytest.mark.parametrize(
     "changes",
     [
         {"lengths": [5]},
+        {"lengths": [3]},
         {"lengths": [-1, 5]},
         {"lengths": [float("inf")]},
         {"kind": "video"},
@@ -398,3 +460,9 @@ def test_records_of_one_layer_count_as_the_tables_do(arrived: list[tuple[int, bo
     own = [event for event, (_, measured) in zip(run, arrived, strict=True) if measured]
     assert [own[at] for at in schema.counting(own, run)] == [e for e in own if e in counting]
     assert schema.counting(own) == schema.surviving([step for step, _ in own])
+
+
+def test_a_clock_that_was_set_back_loses_no_record() -> None:
+    """It is steps that go back where a run was resumed."""
+    assert schema.counting([(5, 100.0), (6, 50.0), (7, 60.0)]) == [0, 1, 2]
+    assert schema.counting([(5, 100.0), (6, 110.0), (5, 120.0)]) == [2]

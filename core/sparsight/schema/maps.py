@@ -73,7 +73,7 @@ def encode_maps(
     are kept as fit into 64 KiB, at least one.
     """
     shape = mean_map.shape
-    stacked = np.concatenate([maps.reshape(-1, *shape), mean_map[None]]).astype(np.float32)
+    stacked = np.concatenate([maps, mean_map[None]]).astype(np.float32)
     pooled = _mean_pool(stacked)
     kept = min(len(probe_ids), max(1, MAP_BYTES // max(1, pooled[0].size) - 1))
     pooled = np.concatenate([pooled[:kept], pooled[-1:]])
