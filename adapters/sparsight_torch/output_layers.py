@@ -63,6 +63,16 @@ class FeedTrace(TorchDispatchMode):
         self._followed: set[str] = set()
         self._feeding: set[str] = set()
         self._sources = _Sources()
+        self._paused = False
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Around what is no part of the network: it costs less unseen."""
+        self._paused = True
+        try:
+            yield
+        finally:
+            self._paused = False
 
     @contextmanager
     def watching(self, inputs: Iterable[Tensor]) -> Iterator[None]:
@@ -83,6 +93,12 @@ class FeedTrace(TorchDispatchMode):
             self._feeding |= before  # by an operator that is not in the table
             self._sources.put(output, frozenset([name]))
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """PyTorch need not guard each call against compilation, which `watching` turns off: that
+        takes longer than all the rest."""
+        return False
+
     def __torch_dispatch__(
         self,
         func: Any,
@@ -91,6 +107,8 @@ class FeedTrace(TorchDispatchMode):
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         kwargs = kwargs or {}
+        if self._paused:
+            return func(*args, **kwargs)
         if _is_composite(func):  # they arrive whole in inference mode
             with self:
                 result = func.decompose(*args, **kwargs)

@@ -196,9 +196,14 @@ class _Probing:
             self.order.append(label)
             self._modules[label] = module
             self._accumulators[label] = LayerAccumulator(_info(label, module, output), self.shown)
-        if self._feeds is not None:
-            self._feeds.follow(label, output)
-        axis = channel_axis(module)
+        if self._feeds is None:
+            self._measure(label, output, channel_axis(module))
+            return
+        self._feeds.follow(label, output)
+        with self._feeds.paused():
+            self._measure(label, output, channel_axis(module))
+
+    def _measure(self, label: str, output: Tensor, axis: int) -> None:
         if not self.everything:
             entropy = rfav_entropy(output, axis)
             statistics = BatchStatistics(_map(entropy))

@@ -3,7 +3,7 @@
 import numpy as np
 import onnx
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
 from tests.core import graphs
@@ -177,6 +177,7 @@ def test_where_all_are_output_layers_all_are_chosen():
     assert [tap.name for tap in select_taps(found).taps] == ["a", "b"]
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.sampled_from(["layer", "add", "shape"]), st.integers(0, 9))))
 def test_against_the_definition_written_out(steps):
     """Each step makes a value of two earlier ones; a layer is hidden if a path leads from it to
