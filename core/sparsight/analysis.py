@@ -309,7 +309,7 @@ def _check_fit(batch: Batch, samples: ProbeSet, mask: str | None) -> None:
     if mask is None:
         return
     maps = {name: layer.entropy.shape[1:] for name, layer in batch.layers.items()}
-    shape = samples.arrays[mask].shape[1:]
+    shape = samples.by_sample[mask].shape[1:]
     if shape not in maps.values():
         shapes = ", ".join(f"{name} {found}" for name, found in maps.items())
         raise UsageError(

@@ -6,6 +6,7 @@ from __future__ import annotations
 import lzma
 import math
 import struct
+import tokenize
 import zipfile
 import zlib
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ _NPY, _ZIP = b"\x93NUMPY", b"PK"
 _DAMAGE = (
     *(ValueError, EOFError, KeyError, NotImplementedError, RuntimeError, struct.error),
     *(zipfile.BadZipFile, zlib.error, lzma.LZMAError),
+    *(SyntaxError, tokenize.TokenError),  # the header is Python's text
 )
 """What zipfile and numpy raise where a file is damaged, encrypted or of a later kind."""
 

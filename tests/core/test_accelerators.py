@@ -54,6 +54,11 @@ def test_the_same_as_on_the_cpu(cuda, batch_size):
         assert one.statistics["dead_fraction"] == other.statistics["dead_fraction"]
 
 
+def others(said):
+    """What is said beside the layers that are left out, whatever the device."""
+    return [line for line in said if not line.startswith("left out: ")]
+
+
 def test_the_last_batch_is_filled_up(cuda, fed):
     sparsight.analyze(network(), PROBES, device="cuda", batch_size=4)
     assert fed == [4, 4, 4]
@@ -104,14 +109,16 @@ def test_a_device_that_multiplies_no_doubles_says_so(monkeypatch):
     said = []
     found = measure(network(), PROBES, Settings(device="coreml"), notice=said.append)
     same(found, sparsight.analyze(network(), PROBES, device="cpu"))
-    assert said == ["filter correlations: by the CPU, since coreml multiplies no float64"]
+    assert others(said) == ["filter correlations: by the CPU, since coreml multiplies no float64"]
 
 
 def test_operators_left_to_others_are_said(monkeypatch):
     monkeypatch.setattr(Session, "elsewhere", {"Shape": 3, "Gather": 2})
     said = []
     measure(network(), PROBES, Settings(device="cpu"), notice=said.append)
-    assert said == ["of the operators, cpu leaves to other providers: Gather (2), Shape (3)"]
+    assert others(said) == [
+        "of the operators, cpu leaves to other providers: Gather (2), Shape (3)"
+    ]
 
 
 def test_auto_says_what_it_took(caplog):
@@ -120,7 +127,7 @@ def test_auto_says_what_it_took(caplog):
     assert "device: auto took cpu" in caplog.messages
     caplog.clear()
     sparsight.analyze(network(), PROBES, device="cpu")
-    assert caplog.messages == []
+    assert others(caplog.messages) == []
 
 
 # -- the size of a batch
@@ -138,17 +145,17 @@ def test_memory_limits_the_batch(fed):
     found = measure(network(), PROBES, settings, notice=said.append)
     assert max(fed) == 3
     same(found, sparsight.analyze(network(), PROBES, device="cpu", statistics="entropy"))
-    assert said == ["memory allows cpu 3 samples at once, not 16"]
+    assert others(said) == ["memory allows cpu 3 samples at once, not 16"]
     fed.clear()
     said.clear()
     settings = Settings(device="cpu", memory_limit=limit, statistics="entropy", batch_size=5)
     measure(network(), PROBES, settings, notice=said.append)
-    assert said == ["memory allows cpu 3 samples at once, not 5"]
+    assert others(said) == ["memory allows cpu 3 samples at once, not 5"]
     assert max(fed) == 3
     settings = Settings(device="cpu", memory_limit=limit, statistics="entropy", batch_size=2)
     said.clear()
     measure(network(), PROBES, settings, notice=said.append)
-    assert said == []
+    assert others(said) == []
 
 
 def test_little_free_memory_limits_the_batch(fed, monkeypatch):
@@ -156,7 +163,7 @@ def test_little_free_memory_limits_the_batch(fed, monkeypatch):
     monkeypatch.setattr("sparsight.footprint.free_memory", lambda device: 5 * SAMPLE)
     measure(network(), PROBES, Settings(device="cpu"), notice=said.append)
     assert max(fed) == 2
-    assert said == ["memory allows cpu 2 samples at once, not 16"]
+    assert others(said) == ["memory allows cpu 2 samples at once, not 16"]
     fed.clear()
     measure(network(), PROBES, Settings(device="cpu", batch_size=7), notice=said.append)
     assert max(fed) == 7  # what is asked for is done
@@ -169,7 +176,7 @@ def test_a_limit_that_the_provider_does_not_keep_limits_the_batch(fed, monkeypat
     settings = Settings(device="coreml", memory_limit=limit, statistics="entropy", batch_size=8)
     measure(network(), PROBES, settings, notice=said.append)
     assert max(fed) == 2
-    assert said == ["memory allows coreml 2 samples at once, not 8"]
+    assert others(said) == ["memory allows coreml 2 samples at once, not 8"]
 
 
 @pytest.mark.parametrize(("given", "fed_first"), [(None, 16), (20, 20)])
@@ -181,7 +188,7 @@ def test_a_limit_is_of_no_use_where_shapes_are_unknown(fed, given, fed_first):
     said = []
     measure(content, np.ones((40, 2), np.float32), settings, notice=said.append)
     assert max(fed) == fed_first
-    (notice,) = said
+    (notice,) = others(said)
     assert notice.endswith(f"{fed_first} at once, whatever the memory limit")
 
 
@@ -208,7 +215,7 @@ def test_a_batch_that_does_not_fit_is_halved(cuda, monkeypatch, device):
     monkeypatch.setattr(analysis.TapSession, "run", small)
     settings = Settings(device=device, batch_size=8)
     found = measure(network(), PROBES, settings, notice=said.append)
-    assert said == [
+    assert others(said) == [
         "8 samples at once do not fit into memory; now 4",
         "4 samples at once do not fit into memory; now 2",
     ]

@@ -124,6 +124,14 @@ def test_other_archives(tmp_path: Path) -> None:
     assert "it is damaged" in refused(path)
 
 
+@pytest.mark.parametrize("text", [b"{'descr': \0", b"{'descr': (", b"'\n", b"((((", b""])
+def test_a_header_that_is_no_text_of_python(text: bytes, tmp_path: Path) -> None:
+    start = np.lib.format.magic(1, 0) + len(text).to_bytes(2, "little")
+    path = tmp_path / "x.npy"
+    path.write_bytes(start + text + bytes(72))
+    assert "it is damaged" in refused(path)
+
+
 @settings(max_examples=300, deadline=None)
 @given(st.data(), st.booleans(), st.booleans())
 def test_any_changed_bytes(data: st.DataObject, zipped: bool, compressed: bool) -> None:

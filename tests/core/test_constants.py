@@ -132,15 +132,22 @@ def test_origin_and_type():
 
 
 BODY = helper.make_graph(
-    [node("Identity", "w", "b")],
+    [node("Identity", "again", "more"), node("Neg", "before", "after")],
     "body",
-    [],
-    [helper.make_tensor_value_info("b", TensorProto.FLOAT, None)],
+    [
+        helper.make_tensor_value_info("number", TensorProto.INT64, []),
+        helper.make_tensor_value_info("again", TensorProto.BOOL, []),
+        helper.make_tensor_value_info("before", TensorProto.FLOAT, None),
+    ],
+    [
+        helper.make_tensor_value_info("more", TensorProto.BOOL, []),
+        helper.make_tensor_value_info("after", TensorProto.FLOAT, None),
+    ],
 )
 REFUSED = {
     "RandomNormal makes them at random": [node("RandomNormal", "", "c", shape=[4, 6])],
     "Dropout makes them at random": [node("Dropout", "w ratio yes", "c")],
-    "If makes them, which may run": [node("If", "yes", "c", then_branch=BODY, else_branch=BODY)],
+    "Loop makes them, which may run": [node("Loop", "count yes w", "c", body=BODY)],
     "elsewhere.Magic makes them": [node("Magic", "w", "c", domain="elsewhere")],
     "made in a circle": [node("Add", "w d", "c"), node("Neg", "c", "d")],
     "by too many operators": [
@@ -155,7 +162,7 @@ REFUSED = {
 
 @pytest.mark.parametrize("reason", REFUSED)
 def test_what_is_not_computed_says_why(reason):
-    stored = {"w": W, "ratio": np.float32(0.5), "yes": np.array(True)}
+    stored = {"w": W, "ratio": np.float32(0.5), "yes": np.array(True), "count": np.array(3)}
     nodes = [*REFUSED[reason], node("MatMul", "x c", "y")]
     content = graphs.model(nodes, {"x": ["n", 4]}, ["y"], stored, domains=("elsewhere",))
     found = find_taps(open_model(content))

@@ -97,7 +97,7 @@ def test_batches_hold_every_sample_once(count, size, fixed):
     assert len(probes) == count
     assert list(probes.by_sample) == ["x", "h", "last"]
     assert [len(array) for array in probes.samples] == [count] * 3
-    assert len(probes.constants) == 2
+    assert len(probes.same_for_all) == 2
     parts: dict[str, list[np.ndarray]] = {"x": [], "h": [], "last": []}
     for first, number, fed in probes.batches(size):
         full = fixed or number
