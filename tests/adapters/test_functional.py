@@ -280,7 +280,8 @@ def test_wrong_arguments_get_a_sentence():
         functional.sparsity_penalty(values, 1.0, reduction="median")
     with pytest.raises(UsageError, match="at least two axes"):
         functional.sparsity_penalty(values[0], 1.0, axis=0)
-    with pytest.raises(UsageError, match="'signed', 'squared' or 'positive'"):
-        functional.decorrelation_penalty(values, 1.0, "absolute")
+    for form in ("absolute", "total"):
+        with pytest.raises(UsageError, match="'signed', 'squared' or 'positive'"):
+            functional.decorrelation_penalty(values, 1.0, form)
     with pytest.raises(UsageError, match="'own' or 'filters'"):
         functional.filter_correlations(values, "mean")

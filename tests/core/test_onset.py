@@ -118,7 +118,7 @@ def test_movement_is_the_median_of_the_last_less_the_first() -> None:
     table = np.array([[1.0, 5], [9, 9], [0.4, 5], [0.2, 6], [9, 7]])
     assert movement(table, last=3) == pytest.approx([-0.6, 1])
     assert movement(table[:1]) == pytest.approx([0, 0])
-    assert np.isnan(movement(np.zeros((0, 2)))).all()
+    assert np.isnan(movement(np.zeros((0, 2)))).tolist() == [True, True]
 
 
 def test_movement_is_that_of_the_last_ten() -> None:
