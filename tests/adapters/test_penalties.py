@@ -2,6 +2,7 @@
 
 import copy
 import io
+import math
 
 import pytest
 import torch
@@ -323,6 +324,28 @@ def test_detaching_leaves_the_model_as_it_was():
     assert not model._forward_pre_hooks
     with pytest.raises(UsageError, match="detached"):
         sparsity()
+
+
+@pytest.mark.parametrize("kind", [SparsityReg, DecorrReg])
+def test_what_is_detached_holds_no_values(kind):
+    model, images = make()
+    penalty = kind(model, STRENGTHS)
+    model(images)
+    penalty()
+    assert penalty.parts.keys() == STRENGTHS.keys()
+    penalty.detach()
+    penalty.detach()
+    assert penalty.parts == {}
+    assert math.isnan(penalty.value)
+
+
+@pytest.mark.parametrize("option", [{"at": "output"}, {"at": "relu"}, {"reduction": "median"}])
+def test_unknown_options_get_a_sentence(option):
+    model, _ = make()
+    (value,) = option.values()
+    with pytest.raises(UsageError, match=f"{value!r}: '.*' or '.*' was wanted"):
+        SparsityReg(model, STRENGTHS, **option)
+    assert not any(module._forward_hooks for module in model.modules())
 
 
 def test_copies_and_pickles_of_the_model_do_not_feed_the_penalty():
