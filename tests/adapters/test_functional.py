@@ -222,13 +222,14 @@ def test_variance_is_judged_by_the_filters_own_weights(unit, number, half_length
 
 @pytest.mark.parametrize("form", ["signed", "squared", "positive"])
 def test_under_autocast_filters_are_multiplied_in_full_precision(form):
-    weights = logits((32, 40)).float()
+    weights = logits((32, 40))
     expected = functional.decorrelation_penalty(weights, 1.0, form)
     with torch.autocast("cpu", torch.bfloat16):
-        found = functional.decorrelation_penalty(weights, 1.0, form)
-        coefficients = functional.filter_correlations(weights)
-    torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-6)
-    torch.testing.assert_close(coefficients, functional.filter_correlations(weights))
+        found = functional.decorrelation_penalty(weights.float(), 1.0, form)
+        coefficients = functional.filter_correlations(weights.float())
+    torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=1e-5)
+    exact = functional.filter_correlations(weights)
+    torch.testing.assert_close(coefficients.double(), exact, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize(("shape", "axis"), [((5, 4), 1), ((5, 3, 4), -1), ((5, 4, 3, 2), 1)])

@@ -3,6 +3,7 @@
 import copy
 import io
 import math
+import warnings
 
 import pytest
 import torch
@@ -337,6 +338,26 @@ def test_what_is_detached_holds_no_values(kind):
     penalty.detach()
     assert penalty.parts == {}
     assert math.isnan(penalty.value)
+
+
+def test_what_came_before_accumulating_does_not_count():
+    model, images = make()
+    sparsity = SparsityReg(model, STRENGTHS)
+    model(images)
+    alone = sparsity().item()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that it is dropped may be said
+        model(images)
+        with sparsity.accumulate():
+            model(images)
+    assert sparsity().item() == pytest.approx(alone)
+
+
+def test_only_layers_have_a_linear_output():
+    model, _ = make()
+    with pytest.raises(TargetError):
+        SparsityReg(model, {"relu": 1.0})
+    SparsityReg(model, {"relu": 1.0}, at="activation").detach()
 
 
 @pytest.mark.parametrize("option", [{"at": "output"}, {"at": "relu"}, {"reduction": "median"}])
