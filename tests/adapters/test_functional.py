@@ -222,13 +222,14 @@ def test_variance_is_judged_by_the_filters_own_weights(unit, number, half_length
 
 @pytest.mark.parametrize("form", ["signed", "squared", "positive"])
 def test_under_autocast_filters_are_multiplied_in_full_precision(form):
-    weights = logits((32, 40)).float()
+    weights = logits((32, 40))
     expected = functional.decorrelation_penalty(weights, 1.0, form)
     with torch.autocast("cpu", torch.bfloat16):
-        found = functional.decorrelation_penalty(weights, 1.0, form)
-        coefficients = functional.filter_correlations(weights)
-    torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-6)
-    torch.testing.assert_close(coefficients, functional.filter_correlations(weights))
+        found = functional.decorrelation_penalty(weights.float(), 1.0, form)
+        coefficients = functional.filter_correlations(weights.float())
+    torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=1e-5)
+    exact = functional.filter_correlations(weights)
+    torch.testing.assert_close(coefficients.double(), exact, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize(("shape", "axis"), [((5, 4), 1), ((5, 3, 4), -1), ((5, 4, 3, 2), 1)])
@@ -280,8 +281,9 @@ def test_wrong_arguments_get_a_sentence():
         functional.sparsity_penalty(values, 1.0, reduction="median")
     with pytest.raises(UsageError, match="at least two axes"):
         functional.sparsity_penalty(values[0], 1.0, axis=0)
-    with pytest.raises(UsageError, match="'signed', 'squared' or 'positive'"):
-        functional.decorrelation_penalty(values, 1.0, "absolute")
+    for form in ("absolute", "total"):
+        with pytest.raises(UsageError, match="'signed', 'squared' or 'positive'"):
+            functional.decorrelation_penalty(values, 1.0, form)
     with pytest.raises(UsageError, match="'own' or 'filters'"):
         functional.filter_correlations(values, "mean")
 

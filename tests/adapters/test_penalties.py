@@ -2,6 +2,8 @@
 
 import copy
 import io
+import math
+import warnings
 
 import pytest
 import torch
@@ -341,6 +343,48 @@ def test_detaching_leaves_the_model_as_it_was():
     assert not model._forward_pre_hooks
     with pytest.raises(UsageError, match="detached"):
         sparsity()
+
+
+@pytest.mark.parametrize("kind", [SparsityReg, DecorrReg])
+def test_what_is_detached_holds_no_values(kind):
+    model, images = make()
+    penalty = kind(model, STRENGTHS)
+    model(images)
+    penalty()
+    assert penalty.parts.keys() == STRENGTHS.keys()
+    penalty.detach()
+    penalty.detach()
+    assert penalty.parts == {}
+    assert math.isnan(penalty.value)
+
+
+def test_what_came_before_accumulating_does_not_count():
+    model, images = make()
+    sparsity = SparsityReg(model, STRENGTHS)
+    model(images)
+    alone = sparsity().item()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that it is dropped may be said
+        model(images)
+        with sparsity.accumulate():
+            model(images)
+    assert sparsity().item() == pytest.approx(alone)
+
+
+def test_only_layers_have_a_linear_output():
+    model, _ = make()
+    with pytest.raises(TargetError):
+        SparsityReg(model, {"relu": 1.0})
+    SparsityReg(model, {"relu": 1.0}, at="activation").detach()
+
+
+@pytest.mark.parametrize("option", [{"at": "output"}, {"at": "relu"}, {"reduction": "median"}])
+def test_unknown_options_get_a_sentence(option):
+    model, _ = make()
+    (value,) = option.values()
+    with pytest.raises(UsageError, match=f"{value!r}: '.*' or '.*' was wanted"):
+        SparsityReg(model, STRENGTHS, **option)
+    assert not any(module._forward_hooks for module in model.modules())
 
 
 def test_copies_and_pickles_of_the_model_do_not_feed_the_penalty():

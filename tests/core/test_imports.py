@@ -87,7 +87,17 @@ OF_CORE = {
         "probes",
     },
     PLUGIN: {"errors", "schema", "onset"},
-    PAPER: {"errors", "entropy", "correlation", "measurement", "reader", "onset", "figures"},
+    PAPER: {
+        "errors",
+        "entropy",
+        "correlation",
+        "locks",
+        "children",
+        "measurement",
+        "reader",
+        "onset",
+        "figures",
+    },
 }
 NEVER = {
     TORCH: {"onnxruntime", "sparsight_paper"},

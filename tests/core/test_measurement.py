@@ -154,7 +154,7 @@ class Probes:
 
     def relu(self, inputs: np.ndarray) -> dict[str, Any]:
         if self.by_position:
-            return {"relu_at_most_zero": inputs <= 0}
+            return {"relu_at_most_zero": inputs <= 0, "relu_above_zero": inputs > 0}
         highest = inputs.reshape(-1, CHANNELS).max(axis=0)
         return {"relu_maximum": highest, "relu_zeros": int((inputs <= 0).sum())}
 

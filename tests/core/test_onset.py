@@ -171,8 +171,8 @@ def test_curves_of_other_runs() -> None:
     assert find_validation_loss("exp/train", names, ()) == "loss (exp/validation)"
     assert find_validation_loss("exp/train", names, {"exp/train"}) == "loss (exp/validation)"
     assert find_validation_loss("exp/train", names, {"exp/validation"}) is None
-    longer = {"val_loss_per_sample": ("exp/train", "val_loss_per_sample"), **names}
-    assert find_validation_loss("exp/train", longer, ()) == "val_loss_per_sample"  # its own
+    own = "val_loss_per_sample_of_all"  # the longer name, but the run's own
+    assert find_validation_loss("exp/train", {own: ("exp/train", own), **names}, ()) == own
     assert find_validation_loss("exp/train", {}, ()) is None
 
 

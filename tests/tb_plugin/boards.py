@@ -108,6 +108,7 @@ class Board:
 
     def __init__(self, server: TensorBoard, loader: str) -> None:
         self.loader = loader
+        self.server = server
         self.wait_until = server.wait_until
         address = urlsplit(server.address)
         self.port, self.prefix = address.port, address.path

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 from tests.core.disks import limited_disk
-from tests.tb_plugin.boards import LOADERS, PROBES, Board, network, serving
+from tests.tb_plugin.boards import PROBES, Board, network, serving
+from tests.tensorboards import LOADERS
 
 from sparsight.errors import RunError
 from sparsight.writer import RunWriter
