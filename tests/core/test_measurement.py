@@ -155,8 +155,12 @@ class Probes:
     def relu(self, inputs: np.ndarray) -> dict[str, Any]:
         if self.by_position:
             return {"relu_at_most_zero": inputs <= 0, "relu_above_zero": inputs > 0}
-        highest = inputs.reshape(-1, CHANNELS).max(axis=0)
-        return {"relu_maximum": highest, "relu_zeros": int((inputs <= 0).sum())}
+        highest = np.fmax.reduce(inputs.reshape(-1, CHANNELS))  # NaN where all are
+        return {
+            "relu_maximum": highest,
+            "relu_zeros": int((inputs <= 0).sum()),
+            "relu_numbers": int((~np.isnan(inputs)).sum()),
+        }
 
     def expected(self) -> dict[str, float]:
         """The statistics, slowly, of all positions that count, at once."""
@@ -173,10 +177,12 @@ class Probes:
             found["scale_free_entropy"] = finite.mean() / 3
             found["rms"] = np.sqrt(np.square(finite * 3).mean())
         if self.relu_inputs is not None:
-            zeros = self.relu_inputs[counted] <= 0
-            found["dead_fraction"] = zeros.all(axis=0).mean()
-            if zeros.size:
-                found["zero_fraction"] = zeros.mean()
+            inputs = self.relu_inputs[counted]
+            zeros, numbers = inputs <= 0, ~np.isnan(inputs)
+            dead = (zeros | ~numbers).all(axis=0) & numbers.any(axis=0)
+            found["dead_fraction"] = dead.mean()
+            if numbers.any():
+                found["zero_fraction"] = zeros.sum() / numbers.sum()
         return found
 
 
@@ -196,7 +202,9 @@ def percentile(values: np.ndarray, percent: int) -> float:
 @st.composite
 def probe_sets(draw: st.DrawFn) -> Probes:
     entropy = draw(entropies)
-    signs = arrays(np.float32, (*entropy.shape, CHANNELS), elements=st.sampled_from([-1, 0, 1, 2]))
+    signs = arrays(
+        np.float32, (*entropy.shape, CHANNELS), elements=st.sampled_from([-1, 0, 1, 2, np.nan])
+    )
     if draw(st.booleans()):  # else hardly a channel is dead
         signs = signs.map(lambda inputs: inputs - np.float32([3, 3, 0, 1, 1, 0, 2]))
     mask = draw(st.none() | arrays(np.bool_, entropy.shape))
