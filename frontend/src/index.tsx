@@ -1,13 +1,13 @@
 import { computed } from "@preact/signals";
 import { render as draw } from "preact";
-import { keepInAddress } from "./address";
+import { keepInAddress } from "./state/address";
 import { httpProvider } from "./api/http";
 import type { Provider } from "./api/provider";
-import { App } from "./app";
-import { State } from "./state";
-import "./style.css";
+import { App } from "./page/App";
+import { State } from "./state/state";
+import "./style/style.css";
 import "uplot/dist/uPlot.min.css";
-import { followTheme } from "./theme";
+import { followTheme } from "./page/theme";
 
 const POLL = 4000; // milliseconds between two looks for news
 

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { decode, take } from "../src/api/binary";
 import { httpProvider } from "../src/api/http";
-import type { LayerMaps } from "../src/data/maps";
+import type { LayerMaps } from "../src/data/entropyMaps";
 
 interface Part {
   readonly name: string;

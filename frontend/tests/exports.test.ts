@@ -1,21 +1,28 @@
 import { describe, expect, it } from "vitest";
-import { PAPER, twin } from "../src/api/twin";
+import { PAPER, twin } from "../src/api/syntheticProvider";
 import { csv } from "../src/data/csv";
-import { byCoefficient, coefficient, shareExtent, shares } from "../src/data/histogram";
-import { continued, join } from "../src/data/join";
-import { spread } from "../src/data/lines";
-import type { LayerMaps, ShownMaps } from "../src/data/maps";
-import { entropyAt, positionText, shownAt, shownEnds, sides, stepNear } from "../src/data/maps";
+import { byCoefficient, coefficient, shareExtent, shares } from "../src/data/correlationHistogram";
+import { continued, join } from "../src/data/records";
+import { spread } from "../src/data/alignment";
+import type { LayerMaps, ShownMaps } from "../src/data/entropyMaps";
+import {
+  entropyAt,
+  positionText,
+  shownAt,
+  shownEnds,
+  sides,
+  stepNear,
+} from "../src/data/entropyMaps";
 import { BINS } from "../src/data/runs";
 import type { Mode } from "../src/data/statistics";
 import { RELATIVE_ENTROPY, grid, statisticOf } from "../src/data/statistics";
-import { sorted, summaries } from "../src/data/summary";
-import type { LayerTable } from "../src/data/table";
+import { sorted, summaries } from "../src/data/layerSummary";
+import type { LayerTable } from "../src/data/layerTable";
 import { scalesOf, shareScale } from "../src/render/scales";
 import { RED_BLUE } from "../src/scale/colour";
-import { overviewCsv } from "../src/views/exports";
-import { mapTip } from "../src/views/mapTip";
-import { ownScale } from "../src/views/pictures";
+import { overviewCsv } from "../src/views/overview/export";
+import { mapTip } from "../src/views/maps/mapTooltip";
+import { ownScale } from "../src/views/maps/layerPictures";
 import { shape, svgDocument, text, xml } from "../src/render/svg";
 
 const never = new AbortController().signal;

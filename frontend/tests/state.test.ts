@@ -1,9 +1,9 @@
 import { describe, expect, it } from "vitest";
 import type { Provider } from "../src/api/provider";
-import { PAPER, twin } from "../src/api/twin";
-import type { LayerTable } from "../src/data/table";
+import { PAPER, twin } from "../src/api/syntheticProvider";
+import type { LayerTable } from "../src/data/layerTable";
 import type { Index, RunEntry } from "../src/data/runs";
-import { State } from "../src/state";
+import { State } from "../src/state/state";
 
 const plan = { ...PAPER, runs: ["drop", "sr1", "vanilla"] };
 

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.browser
 
 CHANNELS = {info.name: info.channels for info in SMALL}
 STEPS = range(-1, 61)
-TABLES = (Path(__file__).parents[2] / "frontend/src/scale/tables.ts").read_text()
+TABLES = (Path(__file__).parents[2] / "frontend/src/scale/colourTables.ts").read_text()
 RED_BLUE = np.array([[*bytes.fromhex(c)] for c in re.findall(".{6}", TABLES.split('"')[3])])
 
 

@@ -1,8 +1,8 @@
-import type { LayerMaps, Probe } from "../data/maps";
-import type { Recorded } from "../data/join";
-import { consecutive, continued, join } from "../data/join";
+import type { LayerMaps, Probe } from "../data/entropyMaps";
+import type { Recorded } from "../data/records";
+import { consecutive, continued, join } from "../data/records";
 import type { Correlations, Index, Losses, LossTags, Probes, RunEntry } from "../data/runs";
-import type { Column, LayerTable } from "../data/table";
+import type { Column, LayerTable } from "../data/layerTable";
 import type { Answer } from "./binary";
 import { decode, take } from "./binary";
 import type { Provider } from "./provider";

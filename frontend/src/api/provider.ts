@@ -1,6 +1,6 @@
-import type { LayerMaps, Probe } from "../data/maps";
+import type { LayerMaps, Probe } from "../data/entropyMaps";
 import type { Correlations, Index, Losses, LossTags, Probes } from "../data/runs";
-import type { LayerTable } from "../data/table";
+import type { LayerTable } from "../data/layerTable";
 
 /** Everything the page asks of the outside world. `http.ts` is the real one, `twin.ts` its twin. */
 export interface Provider {

@@ -1,8 +1,8 @@
-import type { LayerInfo, LayerTable } from "./table";
-import { columnIndex, valueAt } from "./table";
+import type { LayerInfo, LayerTable } from "./layerTable";
+import { columnIndex, valueAt } from "./layerTable";
 import { moved, settled, started } from "./movement";
 import { RELATIVE_ENTROPY, series, statisticOf } from "./statistics";
-import { format, percent } from "./text";
+import { format, percent } from "./formatting";
 
 /** What must be said of a layer wherever its entropy is shown. */
 export interface Caveat {

@@ -1,5 +1,5 @@
-import type { Recorded } from "./join";
-import { count } from "./text";
+import type { Recorded } from "./records";
+import { count } from "./formatting";
 
 /** One run, as the index tells of it. */
 export interface RunEntry {

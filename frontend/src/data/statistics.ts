@@ -1,6 +1,6 @@
 import { started } from "./movement";
-import type { LayerInfo, LayerTable } from "./table";
-import { columnIndex, valueAt } from "./table";
+import type { LayerInfo, LayerTable } from "./layerTable";
+import { columnIndex, valueAt } from "./layerTable";
 
 /** A number that a layer has at each epoch: a stored column, or something that follows from it. */
 export interface Statistic {

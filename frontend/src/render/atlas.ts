@@ -1,5 +1,5 @@
-import type { ShownMaps } from "../data/maps";
-import { shownAt, sides } from "../data/maps";
+import type { ShownMaps } from "../data/entropyMaps";
+import { shownAt, sides } from "../data/entropyMaps";
 import type { ColourScale } from "../scale/colour";
 import { colour, NOTHING } from "../scale/colour";
 import type { Cells } from "./heatmap";

@@ -1,6 +1,6 @@
 import type { EpochColumns, Range } from "../data/epochs";
 import { shareOf } from "../data/epochs";
-import { epochText, formatRound } from "../data/text";
+import { epochText, formatRound } from "../data/formatting";
 import type { ColourScale } from "../scale/colour";
 import { share } from "../scale/colour";
 import { logTicks, ticks, wholeTicks } from "../scale/ticks";

@@ -1,4 +1,4 @@
-import { shareExtent } from "../data/histogram";
+import { shareExtent } from "../data/correlationHistogram";
 import type { Mode, Statistic } from "../data/statistics";
 import { extent } from "../data/statistics";
 import type { ColourScale } from "../scale/colour";

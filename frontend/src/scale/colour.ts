@@ -1,4 +1,4 @@
-import { RED_BLUE_HEX, VIRIDIS_HEX } from "./tables";
+import { RED_BLUE_HEX, VIRIDIS_HEX } from "./colourTables";
 
 /** 256 colours, each as the 32 bits that a canvas keeps a pixel in. */
 export type ColourTable = Uint32Array;

@@ -1,0 +1,203 @@
+import { useCallback, useEffect, useRef } from "preact/hooks";
+import type { ShownMaps } from "../../data/entropyMaps";
+import { sides, stepNear } from "../../data/entropyMaps";
+import { RELATIVE_ENTROPY } from "../../data/statistics";
+import { epochPhrase, shorten } from "../../data/formatting";
+import { atlasCells } from "../../render/atlas";
+import { paintCells } from "../../render/heatmap";
+import type { ColourScale } from "../../scale/colour";
+import { useAppState } from "../../state/state";
+import { Canvas } from "../../components/Canvas";
+import { titleOf } from "../../components/ColourRange";
+import { CursorBar } from "../../components/CursorBar";
+import { Legend } from "../../components/Legend";
+import { mapTip } from "./mapTooltip";
+import type { LayerPicture } from "./layerPictures";
+import { layerPictures, usePictureScale } from "./layerPictures";
+import { ProbePicture } from "./ProbePicker";
+import { RunStroke } from "../../page/RunBar";
+import { Tooltip, onLeave, showTip } from "../../components/Tooltip";
+
+interface PairProps {
+  readonly pictures: readonly LayerPicture[];
+  readonly scale: ColourScale;
+}
+
+/** The chosen layer's maps at the cursor, over the probe they belong to. */
+export function MapDetail({ scale: common }: { readonly scale: ColourScale | null }) {
+  const state = useAppState();
+  const layer = state.layer.value;
+  const pictures = layer === null ? [] : layerPictures(state, layer, true);
+  const scale = usePictureScale(pictures, common);
+  if (layer === null) return null;
+  return (
+    <div class="detail">
+      <p>
+        <bdi title={shorten(layer, 300)}>{shorten(layer, 24)}</bdi>,{" "}
+        {epochPhrase(state.cursor.value)}
+      </p>
+      <Pair pictures={pictures} scale={scale} />
+      <Opacity />
+      <button type="button" class="link" onClick={() => (state.fields.large.cell.value = true)}>
+        Enlarge and play
+      </button>
+      {state.fields.large.cell.value && <LargeView {...{ layer, pictures, scale }} />}
+    </div>
+  );
+}
+
+function Pair({ pictures, scale }: PairProps) {
+  return (
+    <div class={pictures.length > 1 ? "pair" : "single"}>
+      {pictures.map((picture) => (
+        <LargeMap key={picture.run} picture={picture} scale={scale} />
+      ))}
+    </div>
+  );
+}
+
+function Opacity() {
+  const { opacity } = useAppState().fields;
+  return (
+    <label class="field">
+      <span>Map over probe</span>
+      <input
+        type="range"
+        min={0}
+        max={1}
+        step={0.05}
+        aria-label="Opacity of the map over the probe"
+        value={opacity.cell.value}
+        onInput={(event) => (opacity.cell.value = Number(event.currentTarget.value))}
+      />
+      <output>{Math.round(opacity.cell.value * 100)}%</output>
+    </label>
+  );
+}
+
+/** The same, as large as the window, with the epochs to play through. */
+function LargeView(props: PairProps & { readonly layer: string }) {
+  const state = useAppState();
+  const dialog = useRef<HTMLDialogElement>(null);
+  useEffect(() => {
+    dialog.current?.showModal();
+  }, []);
+  const close = (): void => {
+    state.fields.large.cell.value = false;
+  };
+  return (
+    <dialog
+      ref={dialog}
+      class="large"
+      aria-label={`Entropy maps of ${shorten(props.layer, 80)}, enlarged`}
+      onClose={close}
+      onCancel={close}
+    >
+      <CursorBar />
+      <Pair pictures={props.pictures} scale={props.scale} />
+      <footer>
+        <Opacity />
+        <Legend
+          scale={props.scale}
+          title={titleOf(RELATIVE_ENTROPY.title, state.mapMode.value, RELATIVE_ENTROPY.unit)}
+        />
+        <button type="button" onClick={close}>
+          Close
+        </button>
+      </footer>
+      <Tooltip />
+    </dialog>
+  );
+}
+
+interface LargeProps {
+  readonly picture: LayerPicture;
+  readonly scale: ColourScale;
+}
+
+function LargeMap({ picture, scale }: LargeProps) {
+  const { run, less, shown, remarks } = picture;
+  return (
+    <figure>
+      <figcaption>
+        <RunStroke run={run} />
+        <bdi title={shorten(run, 300)}>{shorten(run, 40)}</bdi>
+        {less !== null && (
+          <span class="muted">
+            less <bdi title={shorten(less, 300)}>{shorten(less, 40)}</bdi>
+          </span>
+        )}
+      </figcaption>
+      <div class="stack hatched" style={{ aspectRatio: String(aspectOf(shown)) }}>
+        <Underneath run={run} />
+        {shown && <Map shown={shown} scale={scale} />}
+      </div>
+      {shown && <OtherEpoch shown={shown} />}
+      {remarks.map((text) => (
+        <p key={text} class="muted">
+          {shorten(text, 200)}
+        </p>
+      ))}
+    </figure>
+  );
+}
+
+/** The epoch of a map where the run has none at the cursor. */
+function OtherEpoch({ shown }: { readonly shown: ShownMaps }) {
+  const cursor = useAppState().cursor.value;
+  const step = shown.maps.steps[stepNear(shown, cursor)];
+  if (step === undefined || step === cursor) return null;
+  return <p class="muted">{epochPhrase(step)}</p>;
+}
+
+/** Width over height: dense layers and strips are not worth a square. */
+function aspectOf(shown: ShownMaps | null): number {
+  const [rows, columns] = shown ? sides(shown.maps.shape) : [1, 1];
+  if (rows === 1) return 5;
+  return Math.max(0.4, Math.min(5, columns / rows));
+}
+
+function Underneath({ run }: { readonly run: string }) {
+  const state = useAppState();
+  const probes = state.probes(run).value.value;
+  const at = probes?.indices.indexOf(Number(state.probe.value)) ?? -1;
+  return probes && at >= 0 ? <ProbePicture probes={probes} at={at} fallback="" /> : null;
+}
+
+function Map({ shown, scale }: { readonly shown: ShownMaps; readonly scale: ColourScale }) {
+  const state = useAppState();
+  const { maps, mode, reference } = shown;
+  const epoch = state.cursor.value;
+  const step = stepNear(shown, epoch);
+  const [rows, columns] = sides(maps.shape);
+  const paint = useCallback(
+    (canvas: HTMLCanvasElement) => {
+      paintCells(canvas, atlasCells(shown, [step], scale));
+    },
+    [maps, mode, reference, step, scale],
+  );
+  return (
+    <div
+      class="over"
+      style={{ opacity: String(state.fields.opacity.cell.value) }}
+      role="img"
+      aria-label={`Entropy map of ${shorten(maps.layer, 80)}, ${epochPhrase(maps.steps[step] ?? epoch)}`}
+      onMouseMove={(event) => {
+        const box = event.currentTarget.getBoundingClientRect();
+        const x = Math.floor(((event.clientX - box.left) / box.width) * columns);
+        const y = Math.floor(((event.clientY - box.top) / box.height) * rows);
+        const position = Math.min(rows - 1, y) * columns + Math.min(columns - 1, x);
+        showTip(event, mapTip(shown, step, position));
+      }}
+      onMouseLeave={onLeave}
+    >
+      <Canvas paint={paint} class="pixels" />
+      {maps.shape.length > 2 && <Slices count={maps.shape[0] ?? 1} />}
+    </div>
+  );
+}
+
+/** Lines between the slices of a solid, which stand below each other. */
+function Slices({ count }: { readonly count: number }) {
+  return <i class="slices" style={{ "--slices": String(count) }} aria-hidden="true" />;
+}
