@@ -1,9 +1,9 @@
 import { describe, expect, it } from "vitest";
-import { PAPER, twin } from "../src/api/syntheticProvider";
+import { PAPER, syntheticProvider } from "../src/api/syntheticProvider";
 import { csv } from "../src/data/csv";
 import { byCoefficient, coefficient, shareExtent, shares } from "../src/data/correlationHistogram";
 import { continued, join } from "../src/data/records";
-import { spread } from "../src/data/alignment";
+import { align } from "../src/data/alignment";
 import type { LayerMaps, ShownMaps } from "../src/data/entropyMaps";
 import {
   entropyAt,
@@ -21,8 +21,8 @@ import type { LayerTable } from "../src/data/layerTable";
 import { scalesOf, shareScale } from "../src/render/scales";
 import { RED_BLUE } from "../src/scale/colour";
 import { overviewCsv } from "../src/views/overview/export";
-import { mapTip } from "../src/views/maps/mapTooltip";
-import { ownScale } from "../src/views/maps/layerPictures";
+import { mapTooltip } from "../src/views/maps/mapTooltip";
+import { pictureScale } from "../src/views/maps/layerPictures";
 import { shape, svgDocument, text, xml } from "../src/render/svg";
 
 const never = new AbortController().signal;
@@ -61,7 +61,7 @@ it("CSV quotes, leaves unknown numbers empty, and starts no formula", () => {
 });
 
 describe("the CSV of the overview", async () => {
-  const tables = await Promise.all(PAPER.runs.map((run) => twin().layers(run, never)));
+  const tables = await Promise.all(PAPER.runs.map((run) => syntheticProvider().layers(run, never)));
   const [reference, table] = tables as [LayerTable, LayerTable];
   const lines = (mode: Mode) => {
     const layers = ["fc1", "conv1"];
@@ -109,8 +109,8 @@ describe("histograms of correlations", () => {
 });
 
 it("lines leave out epochs they have no record of, and break where a value is missing", () => {
-  expect(spread([0, 1, 2, 3], [0, 2, 3], [5, NaN, 7])).toEqual([5, undefined, null, 7]);
-  expect(spread([0, 1.5], [null, 1.5], [4, 6])).toEqual([undefined, 6]);
+  expect(align([0, 1, 2, 3], [0, 2, 3], [5, NaN, 7])).toEqual([5, undefined, null, 7]);
+  expect(align([0, 1.5], [null, 1.5], [4, 6])).toEqual([undefined, 6]);
 });
 
 describe("maps", () => {
@@ -159,7 +159,7 @@ describe("maps", () => {
       const late = recorded("a", [3, 4, 5], [255, 255, 254, 127, 0, 127]);
       const change: ShownMaps = { maps: late, mode: "change", reference: null };
       expect([...shownAt(change, 2)]).toEqual([-1, 0]);
-      expect(mapTip(change, 2, 0)[0]).toBe("H / ln D −1.000: 0.000, 1.000 epoch 4");
+      expect(mapTooltip(change, 2, 0)[0]).toBe("H / ln D −1.000: 0.000 against 1.000 at epoch 4");
       const nothing = recorded("a", [3], [255, 255]);
       expect([...shownAt({ ...change, maps: nothing }, 0)]).toEqual([NaN, NaN]);
     });
@@ -179,10 +179,10 @@ describe("maps", () => {
       expect(shownEnds(shown("difference"))).toBeNull();
       expect(shownEnds(shown("value"))).toEqual([0, 1]);
       const apart = ["change", "difference"] as const;
-      const [change, difference] = apart.map((mode) => ownScale([shown(mode, theirs)], mode));
+      const [change, difference] = apart.map((mode) => pictureScale([shown(mode, theirs)], mode));
       expect(change).toMatchObject({ lo: -1, hi: 1, table: RED_BLUE });
       expect(difference).toMatchObject({ lo: -0.5, hi: 0.5, table: RED_BLUE });
-      expect(ownScale([], "difference").table).toBe(RED_BLUE);
+      expect(pictureScale([], "difference").table).toBe(RED_BLUE);
     });
 
     it("stand at the nearest epoch that can be shown", () => {
@@ -208,7 +208,7 @@ describe("maps", () => {
 
 describe("the layer table", () => {
   it("sorts by any column, layers in graph order, unknown values last", async () => {
-    const table = await twin().layers("vanillaNet-s", never);
+    const table = await syntheticProvider().layers("vanillaNet-s", never);
     const lines = summaries(table);
     const names = (order: string | null) => sorted(lines, order).map(({ layer }) => layer.name);
     expect(names(null)).toEqual(["conv1", "conv2", "conv3", "conv4", "fc1"]);
@@ -222,7 +222,7 @@ describe("the layer table", () => {
 });
 
 describe("answers with records", async () => {
-  const table = await twin().layers("vanillaNet-s", never);
+  const table = await syntheticProvider().layers("vanillaNet-s", never);
   const width = table.layers.length * table.columns.length;
   const part = (from: number, to: number, warnings: readonly string[] = []) => ({
     ...table,

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import cases from "../../tests/movement.json";
-import { twin } from "../src/api/syntheticProvider";
+import { syntheticProvider } from "../src/api/syntheticProvider";
 import { caveats } from "../src/data/caveats";
 import { farthest, median, moved, settled, started } from "../src/data/movement";
 import {
@@ -26,8 +26,8 @@ const SHARED: {
 }[] = cases;
 
 const never = new AbortController().signal;
-const vanilla = await twin().layers("vanillaNet-s", never);
-const regularised = await twin().layers("sr2Net-s", never);
+const vanilla = await syntheticProvider().layers("vanillaNet-s", never);
+const regularised = await syntheticProvider().layers("sr2Net-s", never);
 
 describe("statistics", () => {
   it("divide entropy by ln D, and know nothing of one channel", () => {

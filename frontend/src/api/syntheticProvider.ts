@@ -4,8 +4,8 @@ import { BINS } from "../data/runs";
 import type { Column, LayerInfo, LayerTable } from "../data/layerTable";
 import type { Provider } from "./provider";
 
-/** What the twin makes up. */
-export interface TwinPlan {
+/** The runs that are made up. */
+export interface SyntheticPlan {
   readonly runs: readonly string[];
   readonly layers: readonly LayerInfo[];
   readonly epochs: number;
@@ -42,7 +42,7 @@ function layer(name: string, channels: number, mapShape: readonly number[]): Lay
 }
 
 /** The paper's small network, unregularised and regularised, with an onset at epoch 14. */
-export const PAPER: TwinPlan = {
+export const PAPER: SyntheticPlan = {
   runs: ["sr2Net-s", "vanillaNet-s"],
   layers: [
     layer("conv1", 16, [32, 32]),
@@ -55,11 +55,11 @@ export const PAPER: TwinPlan = {
   probes: 8,
 };
 
-/** A provider without a server: made-up measurements, the same on every call. */
-export function twin(plan: TwinPlan = PAPER): Provider {
+/** A provider without a server. Its measurements are made up, and the same on every call. */
+export function syntheticProvider(plan: SyntheticPlan = PAPER): Provider {
   return {
     index: () => Promise.resolve(indexOf(plan)),
-    version: () => Promise.resolve("twin"),
+    version: () => Promise.resolve("synthetic"),
     layers: (run) => Promise.resolve(tableOf(plan, run)),
     maps: (run, name, probe) => Promise.resolve(mapsOf(plan, run, name, probe)),
     correlation: (run, name) => Promise.resolve(correlationsOf(plan, run, name)),
@@ -75,13 +75,13 @@ export function twin(plan: TwinPlan = PAPER): Provider {
 }
 
 const ONSET = 14;
-const WHOLE = { warnings: [], since: "", until: "twin" };
+const WHOLE = { warnings: [], since: "", until: "synthetic" };
 
 function regularised(run: string): boolean {
   return run.startsWith("sr");
 }
 
-function indexOf(plan: TwinPlan): Index {
+function indexOf(plan: SyntheticPlan): Index {
   const runs = plan.runs.map((run): RunEntry => ({
     run,
     steps: plan.epochs,
@@ -94,15 +94,15 @@ function indexOf(plan: TwinPlan): Index {
     onset: regularised(run) ? null : ONSET,
     warnings: [],
   }));
-  return { version: "twin", loading: false, runs, warnings: [] };
+  return { version: "synthetic", loading: false, runs, warnings: [] };
 }
 
-function stepsOf(plan: TwinPlan): Int32Array {
+function stepsOf(plan: SyntheticPlan): Int32Array {
   return Int32Array.from({ length: plan.epochs }, (_, i) => i - 1);
 }
 
-/** Relative entropy: deep layers fall after the onset, unless the run is regularised. */
-function entropyOf(plan: TwinPlan, run: string, index: number, step: number): number {
+/** Relative entropy. That of deep layers falls after the onset, unless the run is regularised. */
+function entropyOf(plan: SyntheticPlan, run: string, index: number, step: number): number {
   const depth = index / Math.max(1, plan.layers.length - 1);
   const turned = 1 / (1 + Math.exp(-(step - ONSET) / 4));
   const fall = regularised(run) ? 0.04 : 0.15 + 0.6 * depth;
@@ -115,7 +115,7 @@ function noise(seed: number): number {
   return 2 * (x - Math.floor(x)) - 1;
 }
 
-function tableOf(plan: TwinPlan, run: string): LayerTable {
+function tableOf(plan: SyntheticPlan, run: string): LayerTable {
   const steps = stepsOf(plan);
   const width = plan.layers.length * COLUMNS.length;
   const values = new Float32Array(steps.length * width);
@@ -143,7 +143,7 @@ function tableOf(plan: TwinPlan, run: string): LayerTable {
   };
 }
 
-function mapsOf(plan: TwinPlan, run: string, name: string, probe: Probe): LayerMaps {
+function mapsOf(plan: SyntheticPlan, run: string, name: string, probe: Probe): LayerMaps {
   const steps = stepsOf(plan);
   const index = plan.layers.findIndex((known) => known.name === name);
   const info = plan.layers[index];
@@ -179,7 +179,7 @@ function mapsOf(plan: TwinPlan, run: string, name: string, probe: Probe): LayerM
   };
 }
 
-function correlationsOf(plan: TwinPlan, run: string, name: string): Correlations {
+function correlationsOf(plan: SyntheticPlan, run: string, name: string): Correlations {
   const steps = stepsOf(plan);
   const counts = new Int32Array(steps.length * BINS);
   steps.forEach((step, row) => {
@@ -195,13 +195,13 @@ const PICTURE =
   "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAQAAAAECAAAAACMmsGiAAAAFElEQVR42mNgYGD4" +
   "z8DAwMDAAAAIAgEAx1cUFAAAAABJRU5ErkJggg==";
 
-function probesOf(plan: TwinPlan, run: string): Probes {
+function probesOf(plan: SyntheticPlan, run: string): Probes {
   const indices = Array.from({ length: plan.probes }, (_, i) => i);
   const items = indices.map(() => PICTURE);
   return { run, digest: "ab12", count: 200, kind: "image", indices, items, warnings: [] };
 }
 
-function lossesOf(plan: TwinPlan, run: string, tag: string, sigma: number): Losses {
+function lossesOf(plan: SyntheticPlan, run: string, tag: string, sigma: number): Losses {
   const epochs = Array.from({ length: plan.epochs - 1 }, (_, i) => i);
   const rising = tag === "loss/validation" && !regularised(run);
   const smoothed = epochs.map((epoch) =>

@@ -1,20 +1,20 @@
 import type { Mode } from "../data/statistics";
 import type { Policy } from "../render/scales";
-import type { Field } from "../state/address";
-import { Select } from "../page/Section";
+import type { Field } from "../state/fields";
+import { Select } from "./controls";
 
 const TITLES: Readonly<Record<Policy, string>> = {
   fixed: "full range",
-  shared: "range of data",
+  shared: "data range",
   layer: "each layer’s own",
 };
 
-/** All there are; those of a quantity that has no range which it cannot leave. */
-export const POLICIES = ["fixed", "shared", "layer"] as const;
-export const UNBOUNDED = ["shared", "layer"] as const;
+/** All of them, and those for a quantity without a fixed range. */
+export const COLOUR_RANGES = ["fixed", "shared", "layer"] as const;
+export const UNBOUNDED_RANGES = ["shared", "layer"] as const;
 
-/** Which values set the ends of a colour scale: one of `offered`, the first where it is none. */
-export function PolicySelect<P extends Policy>(props: {
+/** Which values set the ends of a colour scale: one of `offered`, by default the first. */
+export function ColourRangeSelect<P extends Policy>(props: {
   readonly field: Field<P>;
   readonly offered: readonly [P, ...P[]];
   readonly label?: string;
@@ -32,6 +32,6 @@ export function PolicySelect<P extends Policy>(props: {
 }
 
 /** What a legend calls a quantity in a mode: "RMS, change [doublings]". */
-export function titleOf(title: string, mode: Mode, unit: string): string {
+export function legendTitle(title: string, mode: Mode, unit: string): string {
   return `${title}${mode === "value" ? "" : `, ${mode}`} [${unit}]`;
 }

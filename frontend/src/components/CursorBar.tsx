@@ -2,8 +2,9 @@ import { nearest } from "../data/epochs";
 import { epochPhrase, shorten } from "../data/formatting";
 import { useAppState } from "../state/state";
 import { togglePlay } from "./playback";
+import "./cursorBar.css";
 
-/** The one epoch cursor and the one layer that all views share. */
+/** The cursor and the chosen layer, which all views share. */
 export function CursorBar() {
   const state = useAppState();
   const steps = state.steps.value;
@@ -32,6 +33,7 @@ export function CursorBar() {
       {state.fields.zoom.cell.value && (
         <button
           type="button"
+          class="button"
           onClick={() => {
             state.fields.zoom.cell.value = null;
           }}
@@ -71,9 +73,9 @@ function PlayButton() {
   return (
     <button
       type="button"
-      class="play"
+      class="button play"
       aria-pressed={playing}
-      title="Space"
+      title="Space bar"
       onClick={() => {
         togglePlay(state);
       }}

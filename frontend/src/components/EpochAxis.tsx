@@ -3,6 +3,7 @@ import { shareOf } from "../data/epochs";
 import { epochText } from "../data/formatting";
 import { wholeTicks } from "../scale/ticks";
 import { useAppState } from "../state/state";
+import "./epochs.css";
 
 function percentOf(range: Range, epoch: number): string {
   return `${(100 * shareOf(range, epoch)).toFixed(3)}%`;
@@ -30,7 +31,7 @@ export function CursorLine({ range }: { readonly range: Range }) {
   return <i class="cursor-line" style={{ left: percentOf(range, epoch) }} aria-hidden="true" />;
 }
 
-/** Where validation loss turned. */
+/** A line where the validation loss turned. */
 export function OnsetLine(props: { readonly range: Range; readonly epoch: number | null }) {
   const { range, epoch } = props;
   if (epoch === null || epoch < range[0] || epoch > range[1]) return null;

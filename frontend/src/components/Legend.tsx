@@ -5,8 +5,9 @@ import type { ColourScale } from "../scale/colour";
 import { share } from "../scale/colour";
 import { logTicks, ticks } from "../scale/ticks";
 import { Canvas } from "./Canvas";
+import "./legend.css";
 
-/** The colour bar, drawn from the scale that coloured the picture. */
+/** The colour bar, drawn from the scale that colours the picture. */
 export function Legend(props: {
   readonly scale: ColourScale | null;
   readonly title: string;

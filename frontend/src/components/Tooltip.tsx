@@ -1,4 +1,5 @@
 import { signal } from "@preact/signals";
+import "./tooltip.css";
 
 interface Tip {
   readonly owner: object;
@@ -9,9 +10,9 @@ interface Tip {
 
 const tip = signal<Tip | null>(null);
 
-const POINTER = {}; // whoever shows a tip because the pointer moved over it
+const POINTER = {}; // the owner of what is shown because the pointer moved over something
 
-/** Shows lines beside a point of the window; the first one is the heading. */
+/** Shows lines of text beside a point of the window. The first one is the heading. */
 export function showTip(
   at: { readonly clientX: number; readonly clientY: number },
   lines: readonly string[],
@@ -20,12 +21,12 @@ export function showTip(
   tip.value = { owner, x: at.clientX, y: at.clientY, lines };
 }
 
-/** Takes away the tip, if it is this owner's: a chart that is drawn anew takes away its own only. */
+/** Hides the tooltip if it is this owner's: a chart that is drawn again hides only its own. */
 export function hideTip(owner: object = POINTER): void {
   if (tip.peek()?.owner === owner) tip.value = null;
 }
 
-/** Takes away the tip when the pointer leaves what it was about. */
+/** Hides the tooltip when the pointer leaves what it was about. */
 export function onLeave(): void {
   hideTip();
 }

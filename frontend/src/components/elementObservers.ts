@@ -1,7 +1,7 @@
 import type { RefObject } from "preact";
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 
-/** An element's width in CSS pixels; 0 until it is known, or while the page is hidden. */
+/** An element's width in CSS pixels; 0 until it is known. It is not measured while the page is hidden. */
 export function useWidth<E extends HTMLElement>(): [RefObject<E | null>, number] {
   const element = useRef<E>(null);
   const [width, setWidth] = useState(0);
@@ -21,7 +21,7 @@ export function useWidth<E extends HTMLElement>(): [RefObject<E | null>, number]
   return [element, width];
 }
 
-/** Whether an element is near the visible part of the page, so that it is worth its data. */
+/** Whether an element is near the visible part of the page, and so worth its data. */
 export function useNear<E extends HTMLElement>(margin = "300px"): [RefObject<E | null>, boolean] {
   const element = useRef<E>(null);
   const [near, setNear] = useState(false);

@@ -1,10 +1,10 @@
 import { useEffect } from "preact/hooks";
 import type { State } from "../state/state";
 
-const FRAME = 120; // milliseconds an epoch while playing
+const FRAME = 120; // milliseconds for each epoch
 
-/** Moves the cursor on while the page plays, and stops at the newest epoch. */
-export function usePlay(state: State): void {
+/** Moves the cursor on while the page plays, until it reaches the newest epoch. */
+export function usePlayback(state: State): void {
   const playing = state.playing.value;
   useEffect(() => {
     if (!playing) return;
@@ -18,7 +18,7 @@ export function usePlay(state: State): void {
   }, [playing, state]);
 }
 
-/** Starts, from the beginning where the cursor is at the end; or stops. */
+/** Starts or stops. If the cursor is at the end, it starts from the beginning. */
 export function togglePlay(state: State): void {
   const playing = state.playing.peek();
   const [first, last] = state.fullRange.peek();

@@ -1,7 +1,7 @@
 import type { Correlations } from "./runs";
 import { BINS } from "./runs";
 
-/** Share of the pairs in each bin at each step, [steps][201]; NaN where there was no pair. */
+/** Share of the pairs in each bin at each step, [steps][201]; NaN if there were no pairs. */
 export function shares(correlations: Correlations): Float64Array[] {
   const { steps, counts } = correlations;
   return Array.from(steps, (_, step) => {
@@ -16,7 +16,7 @@ export function coefficient(bin: number): number {
   return Math.round(bin - (BINS - 1) / 2) / 100;
 }
 
-/** Smallest share that is not 0, and the largest; null where there is no pair. */
+/** The smallest share that is not 0, and the largest; null if there are no pairs. */
 export function shareExtent(rows: readonly Float64Array[]): [number, number] | null {
   let lo = Infinity;
   let hi = 0;
@@ -29,7 +29,7 @@ export function shareExtent(rows: readonly Float64Array[]): [number, number] | n
   return hi > 0 ? [lo, hi] : null;
 }
 
-/** Rows by coefficient, +1 at the top, each over the steps: what a picture is made of. */
+/** One row for each coefficient, +1 at the top, over the steps, as a picture is drawn. */
 export function byCoefficient(rows: readonly Float64Array[]): Float64Array[] {
   return Array.from({ length: BINS }, (_, at) =>
     Float64Array.from(rows, (row) => row[BINS - 1 - at] ?? NaN),

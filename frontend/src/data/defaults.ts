@@ -3,13 +3,13 @@ import type { RunEntry } from "./runs";
 import { RELATIVE_ENTROPY, series } from "./statistics";
 import type { LayerTable } from "./layerTable";
 
-const NOTICEABLE = 0.1; // of ln D: what falls less may be the swing between epochs
+const NOTICEABLE = 0.1; // of ln D: a smaller fall may be the swing between epochs
 
 /**
- * The runs to begin with, in the index's order: such as overfit and such as do not, half and half.
- * Those that were `shown` before are among them, whatever became of them since.
+ * The runs to begin with, in the order of the index: half of them overfit, half do not. Those that
+ * were `shown` before are among them, whatever has become of them since.
  */
-export function firstRuns(
+export function defaultRuns(
   entries: readonly RunEntry[],
   count: number,
   shown: readonly string[] = [],
@@ -17,7 +17,7 @@ export function firstRuns(
   const kept = entries.filter(({ run }) => shown.includes(run));
   if (kept.length) {
     const others = entries.filter((entry) => !kept.includes(entry));
-    const more = firstRuns(others, count - kept.length);
+    const more = defaultRuns(others, count - kept.length);
     return entries.filter((entry) => kept.includes(entry) || more.includes(entry));
   }
   const overfitting = entries.filter(({ onset }) => onset !== null);
@@ -29,13 +29,13 @@ export function firstRuns(
 }
 
 /**
- * The run whose maps tell most, and the one to see beside it: the one whose entropy fell most, of
- * those with an onset where there are any; and of those measured on the same probes the one whose
- * entropy fell least. Of several that fell hardly more it is the one with the most epochs in common:
- * a run that was analysed from its checkpoints has few. Fewer than two names where there are not so
- * many runs.
+ * The run whose maps are shown by default, and the one to show beside it. The first is the run whose
+ * entropy fell most, among those with an onset if there are any. The second is the run whose entropy
+ * fell least, among those measured on the same probes; if others fell hardly more, it is the one with
+ * the most epochs in common, as a run that was analysed from its checkpoints has few. There are fewer
+ * than two names if there are fewer runs.
  */
-export function tellingPair(
+export function defaultMapRuns(
   tables: readonly LayerTable[],
   entries: readonly RunEntry[],
 ): readonly string[] {
@@ -59,7 +59,7 @@ export function tellingPair(
   return second ? [first.run, second.run] : [first.run];
 }
 
-/** How far relative entropy fell in the layer where it fell most; 0 where that is hardly anything. */
+/** How far relative entropy fell in the layer where it fell most; 0 if hardly at all. */
 function largestFall(table: LayerTable): number {
   const falls = table.layers.map((_, layer) => -moved(series(table, layer, RELATIVE_ENTROPY)));
   const most = Math.max(0, ...falls.filter(Number.isFinite));

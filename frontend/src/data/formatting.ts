@@ -1,4 +1,4 @@
-/** A number for people: three significant places after the point below 1, fewer above; – for none. */
+/** A number for people: three decimal places below 10, fewer above; – if it is not finite. */
 export function format(value: number, signed = false): string {
   if (!Number.isFinite(value)) return "–";
   const size = Math.abs(value);
@@ -8,7 +8,7 @@ export function format(value: number, signed = false): string {
   return sign + minus(Number(text) === 0 ? text.replace("-", "") : text);
 }
 
-/** A round number, as it stands at an axis: without places that say nothing. */
+/** A round number, as at an axis: without trailing zeros. */
 export function formatRound(value: number): string {
   return format(value).replace(/\.?0+(?=e|$)/, (zeros, _at: number, text: string) =>
     text.includes(".") ? "" : zeros,
@@ -26,23 +26,28 @@ export function minus(text: string): string {
   return text.replace("-", "−");
 }
 
-/** An epoch for people. */
+/** An epoch as a number. */
 export function epochText(epoch: number): string {
   return minus(String(epoch));
 }
 
-/** An epoch in a sentence. */
+/** An epoch, written out. */
 export function epochPhrase(epoch: number): string {
   return epoch < 0 ? "before training" : `epoch ${epoch}`;
 }
 
-/** A share in per cent. */
+/** An epoch in a sentence: "at epoch 14". */
+export function atEpoch(epoch: number): string {
+  return epoch < 0 ? epochPhrase(epoch) : `at ${epochPhrase(epoch)}`;
+}
+
+/** A share as a percentage. */
 export function percent(share: number): string {
   const value = share * 100;
   return `${value > 0 && value < 1 ? value.toFixed(1) : value.toFixed(0)}%`;
 }
 
-/** A long name cut in its middle: a layer's end tells more than its beginning. */
+/** A long name with its middle left out. More of the end is kept, which tells layers apart. */
 export function shorten(name: string, limit = 28): string {
   const letters = [...name];
   if (letters.length <= limit) return name;

@@ -2,12 +2,12 @@ import { moved, settled, started } from "./movement";
 import { RELATIVE_ENTROPY, extent, series, statisticOf } from "./statistics";
 import type { LayerInfo, LayerTable } from "./layerTable";
 
-/** A layer of a run in figures: a line of the layer table. */
+/** A layer of a run in figures: one line of the layer table. */
 export interface LayerSummary {
   readonly run: string;
   readonly position: number;
   readonly layer: LayerInfo;
-  /** Relative entropy: the layer's first record, the median of the last ones, their difference, extremes. */
+  /** Relative entropy: its first record, the median of its last ones, their difference, its extremes. */
   readonly first: number;
   readonly last: number;
   readonly change: number;
@@ -21,7 +21,7 @@ export interface LayerSummary {
   readonly correlation: number;
 }
 
-/** One line a layer, in graph order. */
+/** One line for each layer, in graph order. */
 export function summaries(table: LayerTable): LayerSummary[] {
   return table.layers.map((layer, position) => {
     const of = (id: string): Float64Array => series(table, position, statisticOf(id));
@@ -56,7 +56,7 @@ export interface SummaryColumn {
   readonly signed?: boolean;
 }
 
-const LATE = "median of the last 10 records, or of the last sixth of fewer than 60";
+const LATE = "median of the last 10 records, or of the last sixth if there are fewer than 60";
 
 export const SUMMARY_COLUMNS: readonly SummaryColumn[] = [
   { id: "run", title: "Run", hint: "", of: ({ run }) => run },
@@ -91,7 +91,7 @@ export const SUMMARY_COLUMNS: readonly SummaryColumn[] = [
   {
     id: "change",
     title: "change",
-    hint: "last less first",
+    hint: "last minus first",
     of: ({ change }) => change,
     signed: true,
   },
@@ -104,7 +104,7 @@ export const SUMMARY_COLUMNS: readonly SummaryColumn[] = [
     of: ({ scaleFree }) => scaleFree,
   },
   { id: "rms", title: "RMS", hint: `RMS of the activations, ${LATE}`, of: ({ rms }) => rms },
-  { id: "growth", title: "RMS growth", hint: "last over first", of: ({ growth }) => growth },
+  { id: "growth", title: "RMS growth", hint: "last divided by first", of: ({ growth }) => growth },
   { id: "dead", title: "dead", hint: `share of dead channels, ${LATE}`, of: ({ dead }) => dead },
   {
     id: "notFinite",
@@ -124,7 +124,7 @@ function folded(known: boolean | null): string {
   return known === null ? "–" : known ? "yes" : "no";
 }
 
-/** Sorted by a column, "-column" for descending; layers in graph order; unknown values last. */
+/** Sorted by a column, or "-column" for descending: layers in graph order, unknown values last. */
 export function sorted(lines: readonly LayerSummary[], order: string | null): LayerSummary[] {
   const descending = order?.startsWith("-") ?? false;
   const column = SUMMARY_COLUMNS.find(({ id }) => id === order?.replace("-", ""));

@@ -1,5 +1,6 @@
 import type { Recorded } from "./records";
-/** What is known of one measured layer. */
+
+/** What is known about one measured layer. */
 export interface LayerInfo {
   readonly name: string;
   readonly operator: string;
@@ -8,7 +9,7 @@ export interface LayerInfo {
   readonly mapShape: readonly number[];
   readonly channelAxis: number;
   readonly tappedAt: string;
-  /** Whether batch normalisation was folded into the weights; null where nobody can tell. */
+  /** Whether batch normalisation was folded into the weights; null if this is unknown. */
   readonly batchNormFolded: boolean | null;
 }
 
@@ -38,7 +39,7 @@ export function columnIndex(table: LayerTable, name: string): number {
   return table.columns.findIndex((column) => column.name === name);
 }
 
-/** One stored value; NaN where the table has no such step, layer or column. */
+/** One stored value; NaN if the table has no such step, layer or column. */
 export function valueAt(table: LayerTable, step: number, layer: number, column: number): number {
   if (step < 0 || layer < 0 || column < 0) return NaN;
   const { layers, columns } = table;
@@ -46,8 +47,8 @@ export function valueAt(table: LayerTable, step: number, layer: number, column: 
 }
 
 /**
- * Names of the layers of several runs, in graph order. A layer that only later runs have comes
- * after the one it follows there.
+ * Names of the layers of several runs, in graph order. A layer that only later runs have is put
+ * after the one that it follows there.
  */
 export function layerNames(tables: readonly LayerTable[]): string[] {
   const names: string[] = [];

@@ -1,22 +1,22 @@
 /**
- * Records of a run, one a step, as an answer of the server holds them. Its typed arrays hold one
- * record after another; everything else holds for all of them.
+ * Records of a run, one for each step, as an answer of the server holds them. Its typed arrays hold
+ * one record after another; everything else applies to all of them.
  */
 export interface Recorded {
   readonly steps: Int32Array;
   readonly warnings: readonly string[];
-  /** Which records lie before these, and which up to their end: opaque, to be compared only. */
+  /** Digests of the records before these, and of those up to their end: only to be compared. */
   readonly since: string;
   readonly until: string;
 }
 
 /**
- * Answers that follow one another, made one; those that describe something else are left out.
- * Warnings are the newest answer's: they count over the whole run, whatever range was asked for.
+ * Joins answers that follow one another. Those that describe something else are left out. The
+ * warnings are those of the newest answer, which cover the whole run, whatever range was asked for.
  */
 export function join<T extends Recorded>(answers: readonly T[]): T {
   const newest = answers[answers.length - 1];
-  if (!newest) throw new Error("the server sent no answer");
+  if (!newest) throw new Error("The server sent no answer.");
   const fitting = answers.filter((answer) => description(answer) === description(newest));
   const [first = newest] = fitting;
   if (answers.length === 1) return newest;
@@ -30,8 +30,8 @@ export function join<T extends Recorded>(answers: readonly T[]): T {
 }
 
 /**
- * What is known with newer answers behind it: itself where they hold nothing new. Null where they
- * do not go on from it, as the run resumed at an earlier step or its layers changed.
+ * Appends newer answers to what is known, which is returned itself if they hold nothing new. Null if
+ * they do not continue it, because the run resumed at an earlier step or its layers changed.
  */
 export function continued<T extends Recorded>(known: T, answers: readonly T[]): T | null {
   if (!answers.length || !consecutive([known, ...answers])) return null;
@@ -43,7 +43,7 @@ export function continued<T extends Recorded>(known: T, answers: readonly T[]): 
   return nothingNew ? known : join([known, ...answers]);
 }
 
-/** Whether each goes on where the one before it ended: the run did not change between them. */
+/** Whether each begins where the one before it ended, so that the run did not change in between. */
 export function consecutive(answers: readonly Recorded[]): boolean {
   return answers.slice(1).every(({ since }, at) => since === answers[at]?.until);
 }
@@ -55,7 +55,7 @@ function isArray(value: unknown): value is NumberArray {
   return ArrayBuffer.isView(value);
 }
 
-/** All that is not of single records. */
+/** Everything that applies to all records. */
 function description(answer: Recorded): string {
   const ofRecords = ["warnings", "since", "until"];
   return JSON.stringify(answer, (name, value: unknown) =>

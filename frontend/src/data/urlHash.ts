@@ -1,6 +1,6 @@
 /**
  * TensorBoard keeps its state in the address's hash: "#sparsity&p.sparsity.layer=conv3". These
- * functions read and replace the parameters of one prefix and leave everything else as it is.
+ * functions read and replace the parameters that have one prefix, and leave the rest as it is.
  */
 
 /** Our parameters, without the prefix. */
@@ -41,6 +41,6 @@ function unescape(text: string): string {
   try {
     return decodeURIComponent(text);
   } catch {
-    return text; // somebody typed a bare %
+    return text; // someone typed a bare %
   }
 }

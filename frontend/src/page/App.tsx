@@ -1,17 +1,16 @@
 import { useEffect } from "preact/hooks";
-import { Correlations } from "../views/correlations/Correlations";
-import { Curves } from "../views/curves/Curves";
 import { CursorBar } from "../components/CursorBar";
-import { Empty } from "./NoRuns";
-import { LayerTable } from "../views/layers/LayerTable";
-import { Maps } from "../views/maps/Maps";
-import { Overview } from "../views/overview/Overview";
-import { usePlay } from "../components/playback";
-import { RunBar, Warnings } from "./RunBar";
+import { usePlayback } from "../components/playback";
 import { Tooltip } from "../components/Tooltip";
-import { onKey } from "./keyboard";
 import type { State } from "../state/state";
 import { StateProvider } from "../state/state";
+import { VIEWS } from "../views/registry";
+import { onKey } from "./keyboard";
+import { NoRuns } from "./NoRuns";
+import "./page.css";
+import { RunBar } from "./RunBar";
+import { Section } from "./Section";
+import { Warnings } from "./Warnings";
 
 /** The whole page. */
 export function App({ state }: { readonly state: State }) {
@@ -24,7 +23,7 @@ export function App({ state }: { readonly state: State }) {
       document.removeEventListener("keydown", listener);
     };
   }, [state]);
-  usePlay(state);
+  usePlayback(state);
   return (
     <StateProvider value={state}>
       <Page state={state} />
@@ -34,7 +33,7 @@ export function App({ state }: { readonly state: State }) {
 }
 
 function Page({ state }: { readonly state: State }) {
-  const index = state.index.value;
+  const index = state.data.index.value;
   if (!index.value) {
     return (
       <main class="empty" aria-busy={index.status === "loading"}>
@@ -46,7 +45,7 @@ function Page({ state }: { readonly state: State }) {
     return (
       <>
         <Warnings />
-        <Empty />
+        <NoRuns />
       </>
     );
   }
@@ -59,13 +58,7 @@ function Page({ state }: { readonly state: State }) {
       <Warnings />
       <main>
         {state.chosen.value.length ? (
-          <>
-            <Overview />
-            <Maps />
-            <Curves />
-            <Correlations />
-            <LayerTable />
-          </>
+          VIEWS.map((view) => <Section key={view.id} view={view} />)
         ) : (
           <p class="muted empty">Choose a run above.</p>
         )}

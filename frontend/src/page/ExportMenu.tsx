@@ -1,16 +1,15 @@
 import { useRef, useState } from "preact/hooks";
 import type { Figure } from "../render/svg";
 import { svgDocument } from "../render/svg";
+import { useAppState } from "../state/state";
+import type { View } from "../views/view";
 
-const SHARPNESS = 2; // pixels of a PNG a unit of the figure
+const SHARPNESS = 2; // pixels of a PNG for each unit of the figure
 
-/** Buttons that save a view: as a picture with axes, legend and title, and the data behind it. */
-export function Export(props: {
-  readonly name: string;
-  readonly figure?: () => Figure | Promise<Figure>;
-  readonly csv: () => string | Promise<string>;
-}) {
-  const { name, figure, csv } = props;
+/** Buttons that save a view as a picture with axes, legend and title, and the data behind it. */
+export function ExportMenu({ view }: { readonly view: View }) {
+  const { id, figure, csv } = view;
+  const state = useAppState();
   const menu = useRef<HTMLDetailsElement>(null);
   const [problem, setProblem] = useState<string | null>(null);
   const run = (action: () => Promise<void> | void): void => {
@@ -27,7 +26,7 @@ export function Export(props: {
       );
   };
   const save = (ending: string, blob: Blob): void => {
-    download(`sparsight-${name}.${ending}`, blob);
+    download(`sparsight-${id}.${ending}`, blob);
   };
   return (
     <details class="export" ref={menu}>
@@ -37,9 +36,10 @@ export function Export(props: {
           <>
             <button
               type="button"
+              class="button"
               onClick={() => {
                 run(async () => {
-                  save("png", await png(await figure()));
+                  save("png", await png(await figure(state)));
                 });
               }}
             >
@@ -47,9 +47,13 @@ export function Export(props: {
             </button>
             <button
               type="button"
+              class="button"
               onClick={() => {
                 run(async () => {
-                  save("svg", new Blob([svgDocument(await figure())], { type: "image/svg+xml" }));
+                  save(
+                    "svg",
+                    new Blob([svgDocument(await figure(state))], { type: "image/svg+xml" }),
+                  );
                 });
               }}
             >
@@ -59,9 +63,10 @@ export function Export(props: {
         )}
         <button
           type="button"
+          class="button"
           onClick={() => {
             run(async () => {
-              save("csv", new Blob([await csv()], { type: "text/csv" }));
+              save("csv", new Blob([await csv(state)], { type: "text/csv" }));
             });
           }}
         >
@@ -84,7 +89,7 @@ async function png(figure: Figure): Promise<Blob> {
   return new Promise((done, fail) => {
     canvas.toBlob((blob) => {
       if (blob) done(blob);
-      else fail(new Error("This figure is too large for a PNG; save it as SVG."));
+      else fail(new Error("This figure is too large for a PNG. Save it as SVG instead."));
     }, "image/png");
   });
 }
@@ -94,7 +99,7 @@ function download(name: string, blob: Blob): void {
   link.href = URL.createObjectURL(blob);
   link.download = name;
   link.click();
-  // The browser needs the address until it has begun to save.
+  // The browser needs the URL until it has begun to save.
   window.setTimeout(() => {
     URL.revokeObjectURL(link.href);
   }, 10_000);

@@ -8,8 +8,8 @@ with Recorder(model, probes, "runs/first") as recorder:
 
 const ANALYZE = "sparsight analyze checkpoints/*.onnx --probes probes.npz --logdir runs/first";
 
-/** What to do where there is no run yet. */
-export function Empty() {
+/** What to do if there is no run yet. */
+export function NoRuns() {
   return (
     <main class="empty">
       <h2>No run has Sparsight data yet</h2>
@@ -20,8 +20,8 @@ export function Empty() {
       </p>
       <h3>While training with PyTorch</h3>
       <p>
-        <code>probes</code> holds a few hundred samples that are neither trained on nor validated
-        on.
+        <code>probes</code> holds a few hundred samples that are used for neither training nor
+        validation.
       </p>
       <pre>
         <code>{RECORD}</code>
@@ -31,7 +31,7 @@ export function Empty() {
         <code>{ANALYZE}</code>
       </pre>
       <p class="muted">
-        Then start <code>tensorboard --logdir runs</code>. This page looks again every few seconds.
+        Then start <code>tensorboard --logdir runs</code>. This page checks again every few seconds.
       </p>
     </main>
   );

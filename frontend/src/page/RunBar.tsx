@@ -1,32 +1,13 @@
 import { useState } from "preact/hooks";
+import { RunStroke } from "../components/RunStroke";
 import type { RunEntry } from "../data/runs";
-import { epochsText, probesDiffer } from "../data/runs";
+import { epochsText } from "../data/runs";
 import { count, epochText, shorten } from "../data/formatting";
-import { dashOf, strokeOf } from "../scale/lineStyles";
 import { useAppState } from "../state/state";
 
 const INLINE = 8; // more runs than this are chosen from a list with a filter
 
-/** A short line in a run's dash and colour; in neutral ink where colours stand for layers. */
-export function RunStroke({ run, neutral }: { readonly run: string; readonly neutral?: boolean }) {
-  const state = useAppState();
-  const index = state.strokeIndex(run);
-  return (
-    <svg class="stroke" width="26" height="8" aria-hidden="true">
-      <line
-        x1="0"
-        x2="26"
-        y1="4"
-        y2="4"
-        stroke={neutral ? "currentColor" : strokeOf(index, state.dark.value)}
-        stroke-width="2.5"
-        stroke-dasharray={dashOf(index).join(" ")}
-      />
-    </svg>
-  );
-}
-
-/** The runs, which of them are shown, and what is wrong with them. */
+/** The runs, and which of them are shown. */
 export function RunBar() {
   const state = useAppState();
   const entries = state.entries.value;
@@ -39,9 +20,9 @@ export function RunBar() {
         <RunChip key={entry.run} entry={entry} on={chosen.has(entry.run)} />
       ))}
       {many && <RunList entries={entries} chosen={chosen} />}
-      {state.index.value.value?.loading && (
+      {state.data.index.value.value?.loading && (
         <span class="muted reading" role="status">
-          TensorBoard is still reading: more may appear.
+          TensorBoard is still reading: more runs may appear.
         </span>
       )}
     </div>
@@ -50,7 +31,7 @@ export function RunBar() {
 
 function RunChip({ entry, on }: { readonly entry: RunEntry; readonly on: boolean }) {
   const state = useAppState();
-  const loaded = on ? state.table(entry.run).value : null;
+  const loaded = on ? state.data.table(entry.run).value : null;
   const table = loaded?.value;
   return (
     <label class={on ? "chip on" : "chip"} title={shorten(entry.run, 300)}>
@@ -101,6 +82,7 @@ function RunList(props: {
           />
           <button
             type="button"
+            class="button"
             onClick={() => {
               choose([...new Set([...props.chosen, ...found.map(({ run }) => run)])]);
             }}
@@ -109,6 +91,7 @@ function RunList(props: {
           </button>
           <button
             type="button"
+            class="button"
             onClick={() => {
               choose([]);
             }}
@@ -139,37 +122,4 @@ function RunList(props: {
       </div>
     </details>
   );
-}
-
-/** Everything that was dropped or is not comparable, one sentence each. */
-export function Warnings() {
-  const state = useAppState();
-  const index = state.index.value;
-  const chosen = state.chosen.value;
-  const found = [
-    ...(state.lost.value ? [state.lost.value] : []),
-    ...(index.status === "failed" ? [index.message] : []),
-    ...(index.value?.warnings ?? []),
-    ...chosen.flatMap(({ run, warnings }) => {
-      const loaded = state.table(run).value;
-      const failed = loaded.status === "failed" ? [loaded.message] : [];
-      // A table says what the index says of its run. Of both, as of a live run, it would stand
-      // twice, with different counts, until both have arrived.
-      return runWarnings(run, [...failed, ...(loaded.value?.warnings ?? warnings)]);
-    }),
-  ];
-  const differ = probesDiffer(chosen);
-  if (differ) found.push(differ);
-  if (!found.length) return null;
-  return (
-    <ul class="warnings" role="status" aria-label="Warnings">
-      {[...new Set(found)].map((text) => (
-        <li key={text}>{shorten(text, 400)}</li>
-      ))}
-    </ul>
-  );
-}
-
-function runWarnings(run: string, texts: readonly string[]): string[] {
-  return texts.map((text) => `${shorten(run, 40)}: ${text}`);
 }

@@ -3,7 +3,7 @@ import { togglePlay } from "../components/playback";
 
 const FAR = 10;
 
-/** Arrows move the cursor and the layer; Home and End go to the ends; the space bar plays. */
+/** Arrow keys move the cursor and the layer, Home and End go to the ends, the space bar plays. */
 export function onKey(state: State, event: KeyboardEvent): void {
   if (event.ctrlKey || event.metaKey || event.altKey || isField(event.target)) return;
   const action = actionOf(state, event);

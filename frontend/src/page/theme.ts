@@ -2,7 +2,7 @@ import { effect } from "@preact/signals";
 import { outerWindow } from "../state/address";
 import type { State } from "../state/state";
 
-/** Follows TensorBoard's dark mode; without TensorBoard around it, the browser's. */
+/** Follows TensorBoard's dark mode or, without TensorBoard around the page, the browser's. */
 export function followTheme(state: State): void {
   const outer = outerWindow();
   const system = window.matchMedia("(prefers-color-scheme: dark)");

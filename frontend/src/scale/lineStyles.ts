@@ -8,7 +8,7 @@ export const DASHES: readonly (readonly number[])[] = [
   [6, 3, 2, 3, 2, 3],
 ];
 
-/** Colours that tell layers, or runs, apart with any common colour vision: after Okabe and Ito. */
+/** Colours that tell layers or runs apart with any common colour vision, after Okabe and Ito. */
 const LIGHT = [
   "#0072b2",
   "#d55e00",
@@ -39,5 +39,5 @@ export function strokeOf(index: number, dark: boolean): string {
   return colours[index % colours.length] ?? "#808080";
 }
 
-/** How many lines can be told apart by colour. */
+/** The number of lines that can be told apart by colour. */
 export const COLOURS = LIGHT.length;

@@ -1,88 +1,11 @@
-import type { ReadonlySignal, Signal } from "@preact/signals";
-import { batch, effect, signal } from "@preact/signals";
+import type { ReadonlySignal } from "@preact/signals";
+import { batch, effect } from "@preact/signals";
 import { readHash, writeHash } from "../data/urlHash";
-
-/** One value of the view, and how it stands in the address. */
-export interface Field<T> {
-  readonly cell: Signal<T>;
-  readonly start: T;
-  readonly encode: (value: T) => string | null;
-  readonly decode: (text: string) => T | undefined;
-}
-
-function field<T>(
-  start: T,
-  encode: (value: T) => string | null,
-  decode: (text: string) => T | undefined,
-): Field<T> {
-  return { cell: signal(start), start, encode, decode };
-}
-
-export const text = (): Field<string | null> =>
-  field<string | null>(
-    null,
-    (value) => value,
-    (found) => found,
-  );
-
-export const choice = <T extends string>(options: readonly [T, ...T[]]): Field<T> =>
-  field<T>(
-    options[0],
-    (value) => value,
-    (found) => options.find((option) => option === found),
-  );
-
-export const flag = (start: boolean): Field<boolean> =>
-  field(
-    start,
-    (value) => (value ? "1" : "0"),
-    (found) => (found === "1" ? true : found === "0" ? false : undefined),
-  );
-
-export const whole = (): Field<number | null> =>
-  field<number | null>(
-    null,
-    (value) => (value === null ? null : String(value)),
-    (found) => (/^-?\d{1,9}$/.test(found) ? Number(found) : undefined),
-  );
-
-export const real = (start: number, lo: number, hi: number): Field<number> =>
-  field(start, String, (found) => {
-    const value = Number(found);
-    return found !== "" && value >= lo && value <= hi ? value : undefined;
-  });
-
-export const names = (): Field<readonly string[] | null> =>
-  field<readonly string[] | null>(
-    null,
-    (value) => (value === null ? null : JSON.stringify(value)),
-    (found) => {
-      try {
-        const list: unknown = JSON.parse(found);
-        if (Array.isArray(list)) return list.filter((name) => typeof name === "string");
-      } catch {
-        // not ours
-      }
-      return undefined;
-    },
-  );
-
-export const range = (): Field<readonly [number, number] | null> =>
-  field<readonly [number, number] | null>(
-    null,
-    (value) => (value === null ? null : value.join(":")),
-    (found) => {
-      const [lo, hi] = found.split(":").map(Number);
-      return lo !== undefined && hi !== undefined && hi > lo ? [lo, hi] : undefined;
-    },
-  );
-
-// eslint-disable-next-line @typescript-eslint/no-explicit-any -- fields of any type, side by side
-export type Fields = Readonly<Record<string, Field<any>>>;
+import type { Fields } from "./fields";
 
 const PREFIX = "p.sparsity.";
 
-/** Keeps fields and the address of the page (TensorBoard's, around our frame) in step. */
+/** Keeps the fields and the address of the page (TensorBoard's, around our frame) in step. */
 export function keepInAddress(fields: Fields, ready: ReadonlySignal<boolean>): () => void {
   const page = outerWindow();
   let known = ""; // our part of the address, as we last read or wrote it
@@ -101,7 +24,7 @@ export function keepInAddress(fields: Fields, ready: ReadonlySignal<boolean>): (
   page.addEventListener("hashchange", read);
   let timer = 0;
   const save = (values: ReadonlyMap<string, string>): void => {
-    // Somebody else has just changed our part: the event that says so is on its way.
+    // Someone else has just changed our part; the event that announces it is on its way.
     if (partOf(page) !== known) return;
     write(page, values);
     known = partOf(page);
@@ -135,7 +58,7 @@ function partOf(page: Window): string {
   return JSON.stringify([...readHash(page.location.hash, PREFIX)].sort());
 }
 
-// Replaced, not pushed: moving the cursor is no page to go back to.
+// Replaced, not pushed: the back button should not retrace every move of the cursor.
 function write(page: Window, values: ReadonlyMap<string, string>): void {
   const hash = writeHash(page.location.hash, PREFIX, values);
   if (hash === page.location.hash) return;
@@ -144,7 +67,7 @@ function write(page: Window, values: ReadonlyMap<string, string>): void {
   page.history.replaceState(page.history.state, "", url);
 }
 
-/** TensorBoard's window where the page runs in its frame, else our own. */
+/** TensorBoard's window if the page runs in its frame, otherwise our own. */
 export function outerWindow(): Window {
   try {
     return window.parent.location.href === "" ? window : window.parent;

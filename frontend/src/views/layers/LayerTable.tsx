@@ -1,37 +1,23 @@
-import { useMemo } from "preact/hooks";
-import type { LayerSummary, SummaryColumn } from "../../data/layerSummary";
-import { SUMMARY_COLUMNS, sorted, summaries } from "../../data/layerSummary";
-import { format, shorten } from "../../data/formatting";
-import { useAppState } from "../../state/state";
-import { Export } from "../../page/ExportMenu";
-import { layersCsv } from "../overview/export";
-import { Section } from "../../page/Section";
 import { useNear } from "../../components/elementObservers";
+import { format, shorten } from "../../data/formatting";
+import type { LayerSummary, SummaryColumn } from "../../data/layerSummary";
+import { SUMMARY_COLUMNS } from "../../data/layerSummary";
+import { useAppState, useViewState } from "../../state/state";
+import { LayersState } from "./LayersState";
 
 /** Every layer of the chosen runs in figures. */
 export function LayerTable() {
-  const state = useAppState();
   const [element, near] = useNear<HTMLDivElement>();
   return (
-    <Section
-      id="layers"
-      title="Layers"
-      hint="What each layer is and where it ended. Click a heading to sort."
-      actions={<Export name="layers" csv={() => layersCsv(state)} />}
-    >
-      <div ref={element} class="layer-table">
-        {near ? <Lines /> : <div class="reserved" />}
-      </div>
-    </Section>
+    <div ref={element} class="layer-table">
+      {near ? <Lines /> : <div class="reserved" />}
+    </div>
   );
 }
 
 function Lines() {
-  const state = useAppState();
-  const { sort } = state.fields;
-  const tables = state.tables.value;
-  const order = sort.cell.value;
-  const lines = useMemo(() => sorted(tables.flatMap(summaries), order), [tables, order]);
+  const { fields, lines } = useViewState(LayersState);
+  const order = fields.sort.cell.value;
   return (
     <table aria-label="Layers of the chosen runs">
       <thead>
@@ -42,7 +28,7 @@ function Lines() {
         </tr>
       </thead>
       <tbody>
-        {lines.map((line) => (
+        {lines.value.map((line) => (
           <Line key={`${line.run} ${line.position}`} line={line} />
         ))}
       </tbody>
@@ -51,7 +37,7 @@ function Lines() {
 }
 
 function Heading(props: { readonly column: SummaryColumn; readonly order: string | null }) {
-  const { sort } = useAppState().fields;
+  const { sort } = useViewState(LayersState).fields;
   const { id, title, hint } = props.column;
   const up = props.order === id;
   const down = props.order === `-${id}`;

@@ -6,16 +6,17 @@ import { epochPhrase, shorten } from "../../data/formatting";
 import { atlasCells } from "../../render/atlas";
 import { paintCells } from "../../render/heatmap";
 import type { ColourScale } from "../../scale/colour";
-import { useAppState } from "../../state/state";
+import { useAppState, useViewState } from "../../state/state";
 import { Canvas } from "../../components/Canvas";
-import { titleOf } from "../../components/ColourRange";
+import { legendTitle } from "../../components/ColourRange";
 import { CursorBar } from "../../components/CursorBar";
 import { Legend } from "../../components/Legend";
-import { mapTip } from "./mapTooltip";
+import { mapTooltip } from "./mapTooltip";
 import type { LayerPicture } from "./layerPictures";
-import { layerPictures, usePictureScale } from "./layerPictures";
-import { ProbePicture } from "./ProbePicker";
-import { RunStroke } from "../../page/RunBar";
+import { MapsState } from "./MapsState";
+import { ProbeImage } from "./ProbePicker";
+import { useLayerPictures } from "./useLayerPictures";
+import { RunStroke } from "../../components/RunStroke";
 import { Tooltip, onLeave, showTip } from "../../components/Tooltip";
 
 interface PairProps {
@@ -24,12 +25,15 @@ interface PairProps {
 }
 
 /** The chosen layer's maps at the cursor, over the probe they belong to. */
-export function MapDetail({ scale: common }: { readonly scale: ColourScale | null }) {
+export function MapDetail() {
+  const layer = useAppState().layer.value;
+  return layer === null ? null : <LayerDetail layer={layer} />;
+}
+
+function LayerDetail({ layer }: { readonly layer: string }) {
   const state = useAppState();
-  const layer = state.layer.value;
-  const pictures = layer === null ? [] : layerPictures(state, layer, true);
-  const scale = usePictureScale(pictures, common);
-  if (layer === null) return null;
+  const { large } = useViewState(MapsState).fields;
+  const [pictures, scale] = useLayerPictures(layer, true);
   return (
     <div class="detail">
       <p>
@@ -38,10 +42,10 @@ export function MapDetail({ scale: common }: { readonly scale: ColourScale | nul
       </p>
       <Pair pictures={pictures} scale={scale} />
       <Opacity />
-      <button type="button" class="link" onClick={() => (state.fields.large.cell.value = true)}>
+      <button type="button" class="link" onClick={() => (large.cell.value = true)}>
         Enlarge and play
       </button>
-      {state.fields.large.cell.value && <LargeView {...{ layer, pictures, scale }} />}
+      {large.cell.value && <LargeView {...{ layer, pictures, scale }} />}
     </div>
   );
 }
@@ -57,10 +61,10 @@ function Pair({ pictures, scale }: PairProps) {
 }
 
 function Opacity() {
-  const { opacity } = useAppState().fields;
+  const { opacity } = useViewState(MapsState).fields;
   return (
     <label class="field">
-      <span>Map over probe</span>
+      <span>Opacity</span>
       <input
         type="range"
         min={0}
@@ -75,15 +79,15 @@ function Opacity() {
   );
 }
 
-/** The same, as large as the window, with the epochs to play through. */
+/** The same, as large as the window, with the cursor to play through the epochs. */
 function LargeView(props: PairProps & { readonly layer: string }) {
-  const state = useAppState();
+  const view = useViewState(MapsState);
   const dialog = useRef<HTMLDialogElement>(null);
   useEffect(() => {
     dialog.current?.showModal();
   }, []);
   const close = (): void => {
-    state.fields.large.cell.value = false;
+    view.fields.large.cell.value = false;
   };
   return (
     <dialog
@@ -99,9 +103,9 @@ function LargeView(props: PairProps & { readonly layer: string }) {
         <Opacity />
         <Legend
           scale={props.scale}
-          title={titleOf(RELATIVE_ENTROPY.title, state.mapMode.value, RELATIVE_ENTROPY.unit)}
+          title={legendTitle(RELATIVE_ENTROPY.title, view.mode.value, RELATIVE_ENTROPY.unit)}
         />
-        <button type="button" onClick={close}>
+        <button type="button" class="button" onClick={close}>
           Close
         </button>
       </footer>
@@ -116,15 +120,15 @@ interface LargeProps {
 }
 
 function LargeMap({ picture, scale }: LargeProps) {
-  const { run, less, shown, remarks } = picture;
+  const { run, minus, shown, remarks } = picture;
   return (
     <figure>
       <figcaption>
         <RunStroke run={run} />
         <bdi title={shorten(run, 300)}>{shorten(run, 40)}</bdi>
-        {less !== null && (
+        {minus !== null && (
           <span class="muted">
-            less <bdi title={shorten(less, 300)}>{shorten(less, 40)}</bdi>
+            minus <bdi title={shorten(minus, 300)}>{shorten(minus, 40)}</bdi>
           </span>
         )}
       </figcaption>
@@ -142,7 +146,7 @@ function LargeMap({ picture, scale }: LargeProps) {
   );
 }
 
-/** The epoch of a map where the run has none at the cursor. */
+/** The epoch of a map, if the run has none at the cursor. */
 function OtherEpoch({ shown }: { readonly shown: ShownMaps }) {
   const cursor = useAppState().cursor.value;
   const step = shown.maps.steps[stepNear(shown, cursor)];
@@ -150,7 +154,7 @@ function OtherEpoch({ shown }: { readonly shown: ShownMaps }) {
   return <p class="muted">{epochPhrase(step)}</p>;
 }
 
-/** Width over height: dense layers and strips are not worth a square. */
+/** Width over height: dense layers and strips do not need a square. */
 function aspectOf(shown: ShownMaps | null): number {
   const [rows, columns] = shown ? sides(shown.maps.shape) : [1, 1];
   if (rows === 1) return 5;
@@ -159,15 +163,15 @@ function aspectOf(shown: ShownMaps | null): number {
 
 function Underneath({ run }: { readonly run: string }) {
   const state = useAppState();
-  const probes = state.probes(run).value.value;
-  const at = probes?.indices.indexOf(Number(state.probe.value)) ?? -1;
-  return probes && at >= 0 ? <ProbePicture probes={probes} at={at} fallback="" /> : null;
+  const probes = state.data.probes(run).value.value;
+  const at = probes?.indices.indexOf(Number(useViewState(MapsState).probe.value)) ?? -1;
+  return probes && at >= 0 ? <ProbeImage probes={probes} at={at} fallback="" /> : null;
 }
 
 function Map({ shown, scale }: { readonly shown: ShownMaps; readonly scale: ColourScale }) {
-  const state = useAppState();
+  const epoch = useAppState().cursor.value;
+  const { opacity } = useViewState(MapsState).fields;
   const { maps, mode, reference } = shown;
-  const epoch = state.cursor.value;
   const step = stepNear(shown, epoch);
   const [rows, columns] = sides(maps.shape);
   const paint = useCallback(
@@ -179,7 +183,7 @@ function Map({ shown, scale }: { readonly shown: ShownMaps; readonly scale: Colo
   return (
     <div
       class="over"
-      style={{ opacity: String(state.fields.opacity.cell.value) }}
+      style={{ opacity: String(opacity.cell.value) }}
       role="img"
       aria-label={`Entropy map of ${shorten(maps.layer, 80)}, ${epochPhrase(maps.steps[step] ?? epoch)}`}
       onMouseMove={(event) => {
@@ -187,7 +191,7 @@ function Map({ shown, scale }: { readonly shown: ShownMaps; readonly scale: Colo
         const x = Math.floor(((event.clientX - box.left) / box.width) * columns);
         const y = Math.floor(((event.clientY - box.top) / box.height) * rows);
         const position = Math.min(rows - 1, y) * columns + Math.min(columns - 1, x);
-        showTip(event, mapTip(shown, step, position));
+        showTip(event, mapTooltip(shown, step, position));
       }}
       onMouseLeave={onLeave}
     >
@@ -197,7 +201,7 @@ function Map({ shown, scale }: { readonly shown: ShownMaps; readonly scale: Colo
   );
 }
 
-/** Lines between the slices of a solid, which stand below each other. */
+/** Lines between the slices of a solid, which are drawn below each other. */
 function Slices({ count }: { readonly count: number }) {
   return <i class="slices" style={{ "--slices": String(count) }} aria-hidden="true" />;
 }

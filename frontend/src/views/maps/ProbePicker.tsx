@@ -1,30 +1,31 @@
 import type { Probe } from "../../data/entropyMaps";
 import type { Probes } from "../../data/runs";
-import { isPicture } from "../../data/runs";
+import { isImage } from "../../data/runs";
 import { shorten } from "../../data/formatting";
-import { useAppState } from "../../state/state";
+import { MapsState } from "./MapsState";
+import { useViewState } from "../../state/state";
 
-/** The shown probes of a run, one of them chosen; or the mean over the whole probe set. */
+/** A choice among the shown probes of a run and the mean over the whole probe set. */
 export function ProbePicker() {
-  const state = useAppState();
-  const probes = state.shownProbes.value;
+  const view = useViewState(MapsState);
+  const probes = view.probes.value;
   if (!probes) return null;
-  const chosen = state.probe.value;
+  const chosen = view.probe.value;
   const all = probes.count ? `all ${probes.count} probes` : "all probes";
   const choose = (probe: Probe): void => {
-    state.fields.probe.cell.value = String(probe);
+    view.fields.probe.cell.value = String(probe);
   };
   return (
     <div class="probe">
       <figure class="chosen-probe">
         <div class="frame">
           {chosen === "mean" ? (
-            <span class="muted">no picture: the mean over {all}</span>
+            <span class="muted">no image: the mean over {all}</span>
           ) : (
-            <ProbePicture
+            <ProbeImage
               probes={probes}
               at={probes.indices.indexOf(chosen)}
-              fallback="not a picture"
+              fallback="not an image"
             />
           )}
         </div>
@@ -63,7 +64,7 @@ function Choices(props: {
             choose(index);
           }}
         >
-          <ProbePicture probes={probes} at={at} fallback={String(index)} />
+          <ProbeImage probes={probes} at={at} fallback={String(index)} />
         </button>
       ))}
       <button
@@ -82,14 +83,14 @@ function Choices(props: {
   );
 }
 
-/** One probe as its picture, its series, or a word. */
-export function ProbePicture(props: {
+/** One probe: its image, its series, or a word. */
+export function ProbeImage(props: {
   readonly probes: Probes;
   readonly at: number;
   readonly fallback: string;
 }) {
   const item = props.probes.items[props.at];
-  if (isPicture(item)) {
+  if (isImage(item)) {
     return <img src={item} alt={`Probe ${props.probes.indices[props.at] ?? ""}`} />;
   }
   if (Array.isArray(item)) return <Series values={item as readonly number[]} />;

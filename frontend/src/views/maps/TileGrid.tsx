@@ -7,13 +7,14 @@ import { epochPhrase, epochText, shorten } from "../../data/formatting";
 import type { Painted } from "../../render/atlas";
 import { paintTiles, tileSize } from "../../render/atlas";
 import type { ColourScale } from "../../scale/colour";
-import { useAppState } from "../../state/state";
+import { useAppState, useViewState } from "../../state/state";
 import { Canvas } from "../../components/Canvas";
-import { mapTip } from "./mapTooltip";
+import { MapsState } from "./MapsState";
+import { mapTooltip } from "./mapTooltip";
 import { useNear, useWidth } from "../../components/elementObservers";
 import type { LayerPicture } from "./layerPictures";
-import { layerPictures, usePictureScale } from "./layerPictures";
-import { RunStroke } from "../../page/RunBar";
+import { useLayerPictures } from "./useLayerPictures";
+import { RunStroke } from "../../components/RunStroke";
 import { hideTip, onLeave, showTip } from "../../components/Tooltip";
 
 const PITCH = 37; // CSS pixels from tile to tile, at least
@@ -21,15 +22,16 @@ const WIDEST = 76;
 const GAP = 3;
 
 /** Layers by as many epochs as fit; the cursor's and the onsets are always among them. */
-export function TileGrid({ scale }: { readonly scale: ColourScale | null }) {
+export function TileGrid() {
   const state = useAppState();
+  const view = useViewState(MapsState);
   const [body, width] = useWidth<HTMLDivElement>();
-  const runs = state.mapRuns.value;
+  const runs = view.runs.value;
   const onsets = state.chosen.value.flatMap(({ run, onset }) =>
     runs.includes(run) && onset !== null ? [onset] : [],
   );
   const cursor = state.cursor.value;
-  const steps = state.mapSteps.value;
+  const steps = view.steps.value;
   const epochs = useMemo(
     () => pick(steps, Math.max(2, Math.floor(width / PITCH)), [cursor, ...onsets]),
     [steps, width, cursor, onsets.join()],
@@ -59,24 +61,22 @@ export function TileGrid({ scale }: { readonly scale: ColourScale | null }) {
         </div>
       </div>
       {width > 0 &&
-        layers.map((name) => <LayerTiles key={name} name={name} {...{ scale, epochs, pitch }} />)}
+        layers.map((name) => <LayerTiles key={name} name={name} {...{ epochs, pitch }} />)}
     </div>
   );
 }
 
 interface RowProps {
   readonly name: string;
-  readonly scale: ColourScale | null;
   readonly epochs: readonly number[];
   readonly pitch: number;
 }
 
-/** The maps of one layer, a strip a picture. */
-function LayerTiles({ name, scale, epochs, pitch }: RowProps) {
+/** The maps of one layer, one strip for each picture. */
+function LayerTiles({ name, epochs, pitch }: RowProps) {
   const state = useAppState();
   const [element, near] = useNear<HTMLDivElement>("150px");
-  const pictures = layerPictures(state, name, near);
-  const rowScale = usePictureScale(pictures, scale);
+  const [pictures, scale] = useLayerPictures(name, near);
   const info = pictures.find((picture) => picture.info)?.info;
   return (
     <div
@@ -106,7 +106,7 @@ function LayerTiles({ name, scale, epochs, pitch }: RowProps) {
           return (
             <div class="strip" key={run} style={{ height: `${height}px` }}>
               {pictures.length > 1 && <RunStroke run={run} />}
-              <Strip picture={picture} scale={rowScale} {...{ height, epochs, pitch }} />
+              <Strip picture={picture} scale={scale} {...{ height, epochs, pitch }} />
             </div>
           );
         })}
@@ -115,7 +115,7 @@ function LayerTiles({ name, scale, epochs, pitch }: RowProps) {
   );
 }
 
-/** The shape of a layer's stored maps: sides above 64 are pooled. */
+/** The shape of a layer's stored maps, whose sides above 64 are pooled. */
 function storedShape(info: LayerInfo): readonly number[] {
   return info.mapShape.map((side) => (side > 64 ? Math.ceil(side / Math.ceil(side / 64)) : side));
 }
@@ -148,7 +148,7 @@ function Strip({ picture, height, scale, epochs, pitch }: StripProps) {
     },
     [shown?.maps, shown?.mode, shown?.reference, epochs, scale, pitch, width, height],
   );
-  const gone = shown === null; // and its canvas with it
+  const gone = shown === null; // its canvas is gone, too
   useEffect(() => {
     if (gone) painted.current = null;
   }, [gone]);
@@ -160,7 +160,7 @@ function Strip({ picture, height, scale, epochs, pitch }: StripProps) {
       style={{ ...size, "--pitch": `${pitch}px`, "--tile": `${width}px` }}
       onMouseMove={(event) => {
         const hit = hitOf(event, epochs, pitch, width, height);
-        if (hit) showTip(event, tipOf(picture, shown, hit));
+        if (hit) showTip(event, tooltipOf(picture, shown, hit));
         else hideTip();
       }}
       onMouseLeave={onLeave}
@@ -188,7 +188,7 @@ function TileCursor(props: {
 
 interface Hit {
   readonly epoch: number;
-  /** Shares of the tile's width and height. */
+  /** As shares of the tile's width and height. */
   readonly x: number;
   readonly y: number;
 }
@@ -207,14 +207,14 @@ function hitOf(
   return epoch === undefined || x >= 1 ? null : { epoch, x, y: (event.clientY - box.top) / height };
 }
 
-function tipOf(picture: LayerPicture, shown: ShownMaps, { epoch, x, y }: Hit): string[] {
+function tooltipOf(picture: LayerPicture, shown: ShownMaps, { epoch, x, y }: Hit): string[] {
   const [rows, columns] = sides(shown.maps.shape);
   const row = Math.min(rows - 1, Math.floor(y * rows));
   const position = row * columns + Math.min(columns - 1, Math.floor(x * columns));
   const step = held(shown.maps.steps, epoch);
   return [
     `${shorten(shown.maps.layer, 60)}, ${epochPhrase(shown.maps.steps[step] ?? epoch)}`,
-    ...mapTip(shown, step, position),
+    ...mapTooltip(shown, step, position),
     shorten(picture.run, 60),
   ];
 }

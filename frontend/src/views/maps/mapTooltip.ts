@@ -8,10 +8,10 @@ import {
   startOf,
 } from "../../data/entropyMaps";
 import { RELATIVE_ENTROPY } from "../../data/statistics";
-import { epochPhrase, format, shorten } from "../../data/formatting";
+import { atEpoch, format, shorten } from "../../data/formatting";
 
-/** What is told of one position of a map, in lines. */
-export function mapTip(shown: ShownMaps, step: number, position: number): string[] {
+/** What the tooltip says of one position of a map, line by line. */
+export function mapTooltip(shown: ShownMaps, step: number, position: number): string[] {
   const { maps } = shown;
   const pooled = maps.pooledFrom ? " of the mean-pooled map" : "";
   return [valueText(shown, step, position), `${positionText(maps.shape, position)}${pooled}`];
@@ -24,9 +24,9 @@ function valueText(shown: ShownMaps, step: number, position: number): string {
   if (mode === "value") {
     return `${symbol} ${format(here)}, H ${format(entropyAt(maps, step, position))} nats`;
   }
-  const less = format(shownAt(shown, step)[position] ?? NaN, true);
+  const difference = format(shownAt(shown, step)[position] ?? NaN, true);
   const base = format(baseAt(shown, step)[position] ?? NaN);
-  const since = epochPhrase(maps.steps[startOf(maps)] ?? 0);
-  const from = mode === "change" ? since : `in ${shorten(reference?.run ?? "", 40)}`;
-  return `${symbol} ${less}: ${format(here)}, ${base} ${from}`;
+  const start = atEpoch(maps.steps[startOf(maps)] ?? 0);
+  const where = mode === "change" ? start : `in ${shorten(reference?.run ?? "", 40)}`;
+  return `${symbol} ${difference}: ${format(here)} against ${base} ${where}`;
 }

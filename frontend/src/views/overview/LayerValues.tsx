@@ -4,27 +4,26 @@ import { nearest } from "../../data/epochs";
 import { STATISTICS, statisticAt } from "../../data/statistics";
 import type { LayerTable } from "../../data/layerTable";
 import { layerIndex } from "../../data/layerTable";
-import { epochPhrase, epochText, format, shorten } from "../../data/formatting";
+import { atEpoch, epochText, format, shorten } from "../../data/formatting";
 import { useAppState } from "../../state/state";
-import { useKept } from "../../state/stableList";
-import { RunStroke } from "../../page/RunBar";
-import { More } from "../../page/Section";
+import { useStableList } from "../../state/stableList";
+import { RunStroke } from "../../components/RunStroke";
+import { More } from "../../components/controls";
 
 const MOST = 16;
 
-/** Every statistic of the chosen layer at the cursor, a line a run, and what to be careful about. */
-export function Readout() {
+/** Every statistic of the chosen layer at the cursor, one line for each run, and notes of caution. */
+export function LayerValues() {
   const state = useAppState();
   const layer = state.layer.value;
   const tables = state.tables.value;
   if (layer === null || !tables.length) return null;
   const info = tables.map((table) => table.layers[layerIndex(table, layer)]).find(Boolean);
   return (
-    <div class="readout">
+    <div class="layer-values">
       <table aria-label="Values of the chosen layer at the cursor">
         <caption>
-          <bdi title={shorten(layer, 300)}>{shorten(layer, 60)}</bdi> at{" "}
-          {epochPhrase(state.cursor.value)}
+          <bdi title={shorten(layer, 300)}>{shorten(layer, 60)}</bdi> {atEpoch(state.cursor.value)}
           {info && (
             <span class="muted">
               {" "}
@@ -35,7 +34,7 @@ export function Readout() {
         <thead>
           <tr>
             <th scope="col">Run</th>
-            <th scope="col" title="The run's nearest record to the cursor">
+            <th scope="col" title="The run's record nearest to the cursor">
               epoch
             </th>
             {STATISTICS.map((statistic) => (
@@ -77,10 +76,10 @@ function Line({ table, layer }: { readonly table: LayerTable; readonly layer: st
   );
 }
 
-/** What must be said of layers of the chosen runs; of the chosen layer first. */
+/** The caveats of the layers of the chosen runs, those of the chosen layer first. */
 function Caveats() {
   const state = useAppState();
-  const tables = useKept(state.tables.value.slice(0, MOST));
+  const tables = useStableList(state.tables.value.slice(0, MOST));
   const found = useMemo(
     () =>
       tables.flatMap((table) => caveats(table).map((caveat) => ({ ...caveat, run: table.run }))),

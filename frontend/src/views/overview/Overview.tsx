@@ -5,51 +5,43 @@ import type { RunEntry } from "../../data/runs";
 import { RELATIVE_ENTROPY, STATISTICS, series, unitOf } from "../../data/statistics";
 import type { LayerTable } from "../../data/layerTable";
 import { layerIndex } from "../../data/layerTable";
-import { epochPhrase, format, shorten } from "../../data/formatting";
+import { atEpoch, epochPhrase, format, shorten } from "../../data/formatting";
 import { matrixCells, paintCells } from "../../render/heatmap";
-import { useAppState } from "../../state/state";
+import { useAppState, useViewState } from "../../state/state";
 import { Canvas } from "../../components/Canvas";
-import { POLICIES, PolicySelect, UNBOUNDED, titleOf } from "../../components/ColourRange";
+import {
+  COLOUR_RANGES,
+  ColourRangeSelect,
+  UNBOUNDED_RANGES,
+  legendTitle,
+} from "../../components/ColourRange";
+import { Notice, Select } from "../../components/controls";
 import { CursorLine, EpochAxis, OnsetLine } from "../../components/EpochAxis";
 import { Legend } from "../../components/Legend";
-import { Export } from "../../page/ExportMenu";
-import { overviewCsv, overviewFigure } from "./export";
 import type { Matrix } from "./matrix";
-import { useMatrix } from "./matrix";
-import { Readout } from "./LayerValues";
-import { RunStroke } from "../../page/RunBar";
-import { Notice, Section, Select } from "../../page/Section";
+import { LayerValues } from "./LayerValues";
+import { OverviewState } from "./OverviewState";
+import { RunStroke } from "../../components/RunStroke";
 import { useNear, useWidth } from "../../components/elementObservers";
 import { onLeave, showTip } from "../../components/Tooltip";
 
 const MOST_COLUMNS = 1024;
 
-/** Layers by epochs, a panel a run, on one colour scale. */
+/** Layers by epochs, one panel for each run, on one colour scale. */
 export function Overview() {
   const state = useAppState();
-  const matrix = useMatrix();
+  const { matrix: shown, needed } = useViewState(OverviewState);
+  const matrix = shown.value;
   return (
-    <Section
-      id="overview"
-      title="Overview"
-      hint="Layers by epochs. Click to choose a layer and an epoch."
-      controls={<Controls matrix={matrix} />}
-      actions={
-        <Export
-          name="overview"
-          figure={() => overviewFigure(state, matrix)}
-          csv={() => overviewCsv(state.tables.peek(), matrix)}
-        />
-      }
-    >
-      <Notice text={state.overviewAlone.value} />
+    <>
+      <Notice text={needed.value} />
       <div class={`panels rows-${density(matrix.layers.length)}`}>
         {state.chosen.value.map((entry) => (
           <Panel key={entry.run} entry={entry} matrix={matrix} />
         ))}
       </div>
-      <Readout />
-    </Section>
+      <LayerValues />
+    </>
   );
 }
 
@@ -60,15 +52,15 @@ function density(layers: number): string {
 
 const MODES = [
   ["value", "as it is"],
-  ["change", "change since start"],
-  ["difference", "difference from a run"],
+  ["change", "change from start"],
+  ["difference", "difference from another run"],
 ] as const;
 
-function Controls({ matrix }: { readonly matrix: Matrix }) {
+export function Controls() {
   const state = useAppState();
-  const { fields } = state;
-  const { statistic, mode, scales } = matrix;
-  const title = titleOf(statistic.title, mode, unitOf(statistic, mode));
+  const { fields, matrix } = useViewState(OverviewState);
+  const { statistic, mode, scales } = matrix.value;
+  const title = legendTitle(statistic.title, mode, unitOf(statistic, mode));
   const runs = state.entries.value.map(({ run }) => [run, shorten(run, 32)] as const);
   return (
     <>
@@ -92,7 +84,10 @@ function Controls({ matrix }: { readonly matrix: Matrix }) {
           onChange={(run) => (fields.reference.cell.value = run)}
         />
       )}
-      <PolicySelect field={fields.colours} offered={statistic.range ? POLICIES : UNBOUNDED} />
+      <ColourRangeSelect
+        field={fields.colours}
+        offered={statistic.range ? COLOUR_RANGES : UNBOUNDED_RANGES}
+      />
       <Legend scale={scales.common} title={title} each="each row from its lowest to its highest" />
     </>
   );
@@ -100,7 +95,7 @@ function Controls({ matrix }: { readonly matrix: Matrix }) {
 
 function Panel({ entry, matrix }: { readonly entry: RunEntry; readonly matrix: Matrix }) {
   const [element, near] = useNear<HTMLDivElement>();
-  const loaded = useAppState().table(entry.run).value;
+  const loaded = useAppState().data.table(entry.run).value;
   return (
     <div
       class="panel"
@@ -113,7 +108,7 @@ function Panel({ entry, matrix }: { readonly entry: RunEntry; readonly matrix: M
         <bdi title={shorten(entry.run, 300)}>{shorten(entry.run, 60)}</bdi>
         {loaded.value && <ValuesAt steps={loaded.value.steps} />}
         {matrix.reference === entry.run && (
-          <span class="muted">the others are compared with it</span>
+          <span class="muted">the others are compared with this run</span>
         )}
       </h3>
       {loaded.value && near ? (
@@ -127,7 +122,7 @@ function Panel({ entry, matrix }: { readonly entry: RunEntry; readonly matrix: M
   );
 }
 
-/** The epoch of the values beside the rows: a run's nearest record to the cursor. */
+/** The epoch of the values beside the rows: the run's record nearest to the cursor. */
 function ValuesAt({ steps }: { readonly steps: Int32Array }) {
   const step = steps[nearest(steps, useAppState().cursor.value)];
   if (step === undefined) return null;
@@ -171,7 +166,7 @@ function Heatmap({ entry, table, matrix }: HeatmapProps) {
         aria-label={`${matrix.statistic.title} of ${rows.length} layers over ${table.steps.length} epochs`}
         onMouseMove={(event) => {
           const { row, epoch } = at(event);
-          showTip(event, tipLines(matrix, table, row, epoch));
+          showTip(event, tooltipLines(matrix, table, row, epoch));
         }}
         onMouseLeave={onLeave}
         onClick={(event) => {
@@ -191,7 +186,7 @@ function Heatmap({ entry, table, matrix }: HeatmapProps) {
   );
 }
 
-function tipLines(matrix: Matrix, table: LayerTable, row: number, epoch: number): string[] {
+function tooltipLines(matrix: Matrix, table: LayerTable, row: number, epoch: number): string[] {
   const step = nearest(table.steps, epoch);
   const name = matrix.layers[row] ?? "";
   const info = table.layers[layerIndex(table, name)];
@@ -209,7 +204,7 @@ function tipLines(matrix: Matrix, table: LayerTable, row: number, epoch: number)
   return lines;
 }
 
-/** The layers' names; those that moved farthest up to the onset stand out. */
+/** The layers' names. Those that moved farthest up to the onset stand out. */
 function RowLabels(props: {
   readonly entry: RunEntry;
   readonly table: LayerTable;
@@ -263,16 +258,13 @@ function moversOf(
   );
 }
 
-/** The values at the cursor, one a row. */
+/** The values at the cursor, one for each row. */
 function RowValues({ table, matrix }: { readonly table: LayerTable; readonly matrix: Matrix }) {
   const state = useAppState();
   const step = nearest(table.steps, state.cursor.value);
   const rows = matrix.rows.get(table.run) ?? [];
   return (
-    <div
-      class="values"
-      aria-label={`${matrix.statistic.title} at ${epochPhrase(table.steps[step] ?? 0)}`}
-    >
+    <div class="values" aria-label={`${matrix.statistic.title} ${atEpoch(table.steps[step] ?? 0)}`}>
       {rows.map((values, row) => (
         <span key={row} class={matrix.layers[row] === state.layer.value ? "selected" : ""}>
           {format(values[step] ?? NaN, matrix.mode !== "value")}
