@@ -58,6 +58,9 @@ describe("a plot", () => {
     const data = plotOver(lambdas, [0.001, 0.1, 10]);
     expect(xScale(data)).toEqual({ time: false, range: [0.001, 10], distr: 3 });
     expect(xTexts(data, [0.001, null, 10])).toEqual(["0.001", "", "10"]);
+    const splits = plotOptions(data, [640, 300], {}).axes?.[0]?.splits;
+    if (typeof splits !== "function") throw new Error("the axis has no ticks of its own");
+    expect(splits(null as never, 0, 0.001, 10, 0, 0)).toEqual(lambdas.ticks(9));
   });
 
   it("is drawn over any x in a figure, too", () => {

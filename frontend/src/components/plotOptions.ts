@@ -1,5 +1,6 @@
 import type uPlot from "uplot";
 import { formatRound } from "../data/formatting";
+import type { Axis } from "../render/axis";
 import { axisEnds } from "../render/axis";
 import type { Line, Mark, PlotData } from "../render/plotData";
 
@@ -34,6 +35,7 @@ export function plotOptions(
         ...axis,
         size: 26,
         values: (_, found) => found.map((x) => tickText(x, data.axis.tickText)),
+        ...ownTicks(data.axis, width),
       },
       { ...axis, size: 52, values: (_, found) => found.map((y) => tickText(y, formatRound)) },
     ],
@@ -65,6 +67,12 @@ function spacing(logarithmic: boolean): uPlot.Scale {
 function yScale(data: PlotData): uPlot.Scale {
   if (data.logarithmic || !data.values) return spacing(data.logarithmic);
   return { range: [data.values[0], data.values[1]] };
+}
+
+// On a logarithmic axis, uPlot by itself gives texts to powers of ten only.
+function ownTicks(axis: Axis, width: number): Pick<uPlot.Axis, "splits" | "filter"> {
+  if (!axis.logarithmic) return {};
+  return { splits: () => axis.ticks(Math.floor(width / 70)), filter: (_, found) => found };
 }
 
 // On a logarithmic axis, uPlot hands over null for ticks that are to have no text.

@@ -18,6 +18,7 @@ import { ProbeImage } from "./ProbePicker";
 import { useLayerPictures } from "./useLayerPictures";
 import { RunStroke } from "../../components/RunStroke";
 import { Tooltip, onLeave, showTip } from "../../components/Tooltip";
+import "./mapDetail.css";
 
 interface PairProps {
   readonly pictures: readonly LayerPicture[];

@@ -4,6 +4,7 @@ import { isImage } from "../../data/runs";
 import { shorten } from "../../data/formatting";
 import { MapsState } from "./MapsState";
 import { useViewState } from "../../state/state";
+import "./probePicker.css";
 
 /** A choice among the shown probes of a run and the mean over the whole probe set. */
 export function ProbePicker() {

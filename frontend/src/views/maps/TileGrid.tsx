@@ -16,6 +16,7 @@ import type { LayerPicture } from "./layerPictures";
 import { useLayerPictures } from "./useLayerPictures";
 import { RunStroke } from "../../components/RunStroke";
 import { hideTip, onLeave, showTip } from "../../components/Tooltip";
+import "./tileGrid.css";
 
 const PITCH = 37; // CSS pixels from tile to tile, at least
 const WIDEST = 76;

@@ -9,6 +9,7 @@ import { useAppState } from "../../state/state";
 import { useStableList } from "../../state/stableList";
 import { RunStroke } from "../../components/RunStroke";
 import { More } from "../../components/controls";
+import "./layerValues.css";
 
 const MOST = 16;
 
