@@ -36,7 +36,7 @@ describe("an axis", () => {
     expect(linear.ticks(4)).toEqual([0, 2, 4, 6, 8]);
     expect(axisShare(lambdas, 0.1)).toBeCloseTo(0.5, 12);
     expect(lambdas.ticks(4)).toEqual([0.001, 0.01, 0.1, 1, 10]);
-    expect(lambdas.phrase(0.01)).toBe("lambda 0.010");
+    expect(lambdas.phrase(0.01)).toBe("lambda 0.01");
   });
 });
 

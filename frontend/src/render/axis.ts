@@ -1,5 +1,5 @@
 import type { Range } from "../data/epochs";
-import { epochPhrase, epochText, format, formatRound } from "../data/formatting";
+import { epochPhrase, epochText, formatRound } from "../data/formatting";
 import { logTicks, ticks, wholeTicks } from "../scale/ticks";
 
 /** A horizontal axis: what it spans, how its values are spaced, and how they are written. */
@@ -41,7 +41,7 @@ export function numberAxis(title: string, range: Range, logarithmic = false): Ax
     logarithmic,
     ticks: (count) => (logarithmic ? logTicks(lo, hi) : ticks(lo, hi, count)),
     tickText: formatRound,
-    phrase: (value) => `${title} ${format(value)}`,
+    phrase: (value) => `${title} ${formatRound(value)}`,
   };
 }
 

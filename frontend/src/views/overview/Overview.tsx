@@ -39,7 +39,7 @@ function density(layers: number): string {
 const MODES = [
   ["value", "as it is"],
   ["change", "change from start"],
-  ["difference", "difference from another run"],
+  ["difference", "difference"],
 ] as const;
 
 export function Controls() {
