@@ -6,13 +6,14 @@ import csv
 import io
 import math
 import re
+from functools import partial
 from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from playwright.sync_api import BrowserContext, expect
+from playwright.sync_api import BrowserContext, Locator, expect
 from tests.e2e.canvases import drawn, point
 from tests.e2e.synthetic import SMALL
 from tests.e2e.tabs import Board, Tab, only, opened, wait_until
@@ -74,25 +75,28 @@ def check_pictures(tab: Tab, view: str) -> None:
     assert width == 2 * int(float(svg.attrib["width"]))
 
 
+def is_filled(section: Locator, content: Locator) -> bool:
+    """Whether the content is there, once it is in view; it may move while more arrives above it."""
+    section.locator("> div").scroll_into_view_if_needed()
+    return content.count() > 0
+
+
 def test_a_folded_view_is_filled_when_it_is_opened(
     rust_board: Board, browser: BrowserContext
 ) -> None:
-    with opened(browser, rust_board, closed=only("correlations", "layers")) as tab:
-        filled = {
-            "Filter correlations": tab.frame.get_by_role("img", name="Filter correlations over"),
-            "Layers": tab.frame.locator("#layers tbody tr"),
-        }
-        for title, content in filled.items():
-            heading = tab.frame.get_by_role("heading", name=title, exact=True)
-            heading.scroll_into_view_if_needed()
+    filled = {"correlations": "[role=img][aria-label^=Filter]", "layers": "tbody tr"}
+    with opened(browser, rust_board, closed=only(*filled)) as tab:
+        for view, inside in filled.items():
+            section = tab.frame.locator(f"#{view}")
+            content = section.locator(inside)
+            fold = section.locator(".fold")
             expect(content).to_have_count(0)
             for _ in range(2):  # opened, folded again, and opened once more
-                heading.get_by_role("button").click()
-                content.first.scroll_into_view_if_needed()
-                expect(content.first).to_be_visible()
-                heading.get_by_role("button").click()
+                fold.click()
+                wait_until(partial(is_filled, section, content))
+                fold.click()
                 expect(content).to_have_count(0)
-            heading.get_by_role("button").click()
+            fold.click()
         wait_until(lambda: tab.parameter("closed") is None)
 
 

@@ -22,7 +22,7 @@ export function RunBar() {
       {many && <RunList entries={entries} chosen={chosen} />}
       {state.data.index.value.value?.loading && (
         <span class="muted reading" role="status">
-          TensorBoard is still reading: more runs may appear.
+          TensorBoard is reading: more runs may appear.
         </span>
       )}
     </div>
