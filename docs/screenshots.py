@@ -28,7 +28,6 @@ from playwright.sync_api import Browser, Frame, sync_playwright
 IMAGES = Path(__file__).parent / "images"
 RUNS = '["vanillaNet-s","sr2Net-s"]'
 VIEW = {"runs": RUNS, "layer": "conv3", "epoch": "45"}
-FOLDED = ("overview", "maps", "curves", "correlations", "layers")
 
 
 @contextmanager
@@ -89,9 +88,10 @@ def shoot_section(
     browser: Browser, address: str, section: str, name: str = "", **view: str
 ) -> None:
     """One view, the others folded."""
-    closed = [other for other in FOLDED if other != section]
-    shown = {**VIEW, "closed": "[" + ",".join(f'"{other}"' for other in closed) + "]", **view}
-    frame = open_view(browser, address, shown, height=1100)
+    frame = open_view(browser, address, {**VIEW, **view}, height=1100)
+    for other in frame.locator(f"section:not(#{section}) .fold").all():
+        other.click()
+    frame.page.wait_for_timeout(1000)
     save(name or section, frame.locator(f"#{section}").screenshot())
     frame.page.close()
 

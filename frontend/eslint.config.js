@@ -2,25 +2,44 @@ import js from "@eslint/js";
 import { defineConfig } from "eslint/config";
 import tseslint from "typescript-eslint";
 
-// Import direction: data, scale <- render <- views <- app. `state` sits between api and views.
-/**
- * @param {string} folder
- * @param {string[]} forbidden
- */
-const inner = (folder, forbidden) => ({
+// Import direction: data, scale <- render; data <- api <- state; render, state <- components <- views
+// <- page <- index. What a folder may import is listed here.
+const ALLOWED = {
+  data: [],
+  scale: [],
+  api: ["data"],
+  render: ["data", "scale"],
+  state: ["api", "data", "scale"],
+  components: ["api", "data", "scale", "render", "state"],
+  views: ["api", "data", "scale", "render", "state", "components"],
+  page: ["api", "data", "scale", "render", "state", "components", "views"],
+};
+
+/** @param {[string, string[]]} entry */
+const direction = ([folder, allowed]) => ({
   files: [`src/${folder}/**/*.{ts,tsx}`],
   rules: {
     "no-restricted-imports": [
       "error",
       {
-        patterns: forbidden.map((name) => ({
-          regex: `^\\.\\./(${name})(/|$)`,
-          message: `src/${folder} must not know src/${name}.`,
-        })),
+        patterns: [
+          ...[...Object.keys(ALLOWED), "index"]
+            .filter((name) => name !== folder && !allowed.includes(name))
+            .map((name) => ({
+              regex: `^(\\.\\./)+(${name})(/|$)`,
+              message: `src/${folder} must not know src/${name}.`,
+            })),
+          ...(folder === "views" ? [OTHER_VIEW] : []),
+        ],
       },
     ],
   },
 });
+
+const OTHER_VIEW = {
+  regex: `^\\.\\./(?!\\.\\.|view$|(${Object.keys(ALLOWED).join("|")})/)`,
+  message: "A view must not know another one: what both need is a component.",
+};
 
 export default defineConfig(
   { ignores: ["node_modules"] },
@@ -61,9 +80,5 @@ export default defineConfig(
     files: ["tests/**", "*.js"],
     rules: { "max-lines-per-function": "off", "@typescript-eslint/no-non-null-assertion": "off" },
   },
-  inner("data", ["api", "scale", "render", "views", "state", "app", "index"]),
-  inner("scale", ["api", "data", "render", "views", "state", "app", "index"]),
-  inner("api", ["scale", "render", "views", "state", "app", "index"]),
-  inner("render", ["api", "views", "state", "app", "index"]),
-  inner("views", ["app", "index"]),
+  ...Object.entries(ALLOWED).map(direction),
 );

@@ -1,21 +1,22 @@
 import { computed } from "@preact/signals";
 import { render as draw } from "preact";
-import { keepInAddress } from "./address";
+import { keepInAddress } from "./state/address";
 import { httpProvider } from "./api/http";
 import type { Provider } from "./api/provider";
-import { App } from "./app";
-import { State } from "./state";
-import "./style.css";
-import "uplot/dist/uPlot.min.css";
-import { followTheme } from "./theme";
+import "./style/tokens.css";
+import "./style/base.css";
+import { App } from "./page/App";
+import { State } from "./state/state";
+import { addressFields } from "./views/registry";
+import { followTheme } from "./page/theme";
 
-const POLL = 4000; // milliseconds between two looks for news
+const POLL = 4000; // milliseconds between two polls
 
-/** Starts the page with any provider. */
+/** Starts the page on any provider. */
 export function start(provider: Provider): State {
   const state = new State(provider);
-  const ready = computed(() => state.index.value.value !== null);
-  keepInAddress(state.fields, ready);
+  const ready = computed(() => state.data.index.value.value !== null);
+  keepInAddress(addressFields(state), ready);
   followTheme(state);
   const root = document.createElement("div");
   root.className = "sparsight";
@@ -25,11 +26,11 @@ export function start(provider: Provider): State {
   return state;
 }
 
-/** Looks for news while somebody can see it: a hidden tab has height 0. */
+/** Polls the server while the page can be seen. A hidden tab has height 0. */
 function poll(state: State): void {
   const look = (): void => {
     const visible = document.visibilityState === "visible" && window.innerHeight > 0;
-    if (visible) void state.poll();
+    if (visible) void state.data.poll();
     else state.playing.value = false;
   };
   window.setInterval(look, POLL);
@@ -45,7 +46,7 @@ export async function render(): Promise<void> {
 
 const here = import.meta.url;
 
-/** Adds our style sheet and waits for it: sizes are measured at the first drawing. */
+/** Adds our style sheet and waits for it, since sizes are measured at the first drawing. */
 function styled(): Promise<void> {
   const link = document.createElement("link");
   link.rel = "stylesheet";
@@ -58,5 +59,5 @@ function styled(): Promise<void> {
   });
 }
 
-// index.html loads this module with "?render", having no script of its own to call it.
+// index.html loads this module with "?render", since it has no script of its own to call it.
 if (new URL(here).searchParams.has("render")) void render();

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { decode, take } from "../src/api/binary";
 import { httpProvider } from "../src/api/http";
-import type { LayerMaps } from "../src/data/maps";
+import type { LayerMaps } from "../src/data/entropyMaps";
 
 interface Part {
   readonly name: string;
@@ -60,8 +60,10 @@ describe("binary answers", () => {
   it("are refused with a sentence where they are cut off or of another type", () => {
     const whole = body({}, [steps(1, 2, 3)]);
     expect(() => decode(whole.slice(0, 2))).toThrow("empty");
-    expect(() => decode(whole.slice(0, 20))).toThrow("header is cut off");
-    expect(() => decode(whole.slice(0, -8))).toThrow("array steps is cut off");
+    expect(() => decode(whole.slice(0, 20))).toThrow("header of the server's answer is cut off");
+    expect(() => decode(whole.slice(0, -8))).toThrow(
+      "array steps in the server's answer is cut off",
+    );
     expect(() => take(decode(whole), "steps", "float32")).toThrow("no array steps");
   });
 });

@@ -10,7 +10,7 @@ import {
   share,
   valueAtShare,
 } from "../src/scale/colour";
-import { RED_BLUE_HEX, VIRIDIS_HEX } from "../src/scale/tables";
+import { RED_BLUE_HEX, VIRIDIS_HEX } from "../src/scale/colourTables";
 import { logTicks, ticks, wholeTicks } from "../src/scale/ticks";
 
 it("the tables are d3's", () => {

@@ -1,15 +1,17 @@
 import { describe, expect, it } from "vitest";
 import type { Provider } from "../src/api/provider";
-import { PAPER, twin } from "../src/api/twin";
-import type { LayerTable } from "../src/data/table";
+import { PAPER, syntheticProvider } from "../src/api/syntheticProvider";
+import type { LayerTable } from "../src/data/layerTable";
 import type { Index, RunEntry } from "../src/data/runs";
-import { State } from "../src/state";
+import { State } from "../src/state/state";
+import { MapsState } from "../src/views/maps/MapsState";
+import { OverviewState } from "../src/views/overview/OverviewState";
 
 const plan = { ...PAPER, runs: ["drop", "sr1", "vanilla"] };
 
 /** A page that shows a log directory whose index is exchanged under it, and which grows. */
 function page(records = plan.epochs) {
-  const known = twin(plan);
+  const known = syntheticProvider(plan);
   let change = (index: Index): Index => index;
   let version = 0;
   let recorded = records;
@@ -23,19 +25,20 @@ function page(records = plan.epochs) {
     version: () => Promise.resolve(String(version)),
   };
   const state = new State(provider);
-  const watched = [state.mapRuns, state.layer, state.chosen];
+  const [maps, overview] = [state.part(MapsState), state.part(OverviewState)];
+  const watched = [maps.runs, state.layer, state.chosen];
   watched.forEach((cell) => cell.subscribe(() => undefined));
   const show = async (next: typeof change): Promise<void> => {
     change = next;
     version++;
-    await state.poll();
+    await state.data.poll();
     await new Promise((done) => setTimeout(done, 200));
   };
   const grow = async (to: number): Promise<void> => {
     recorded = to;
     await show(change);
   };
-  return { state, show, grow };
+  return { state, maps, overview, show, grow };
 }
 
 /** Relative entropy of conv2 falls by one half at the second record, that of conv4 at the third. */
@@ -60,69 +63,69 @@ const turned =
 
 describe("a difference of one run", () => {
   const open = async (...runs: readonly string[]) => {
-    const { state, show } = page();
-    state.mapsAlone.subscribe(() => undefined);
-    state.overviewAlone.subscribe(() => undefined);
-    state.fields.mapMode.cell.value = "difference";
-    state.fields.mode.cell.value = "difference";
+    const { state, maps, overview, show } = page();
+    maps.needed.subscribe(() => undefined);
+    overview.needed.subscribe(() => undefined);
+    maps.fields.mapMode.cell.value = "difference";
+    overview.fields.mode.cell.value = "difference";
     if (runs.length) state.fields.runs.cell.value = runs;
     await show(turned());
-    return { state, show };
+    return { state, maps, overview, show };
   };
 
   it("says that a second run is needed, and where to choose it", async () => {
-    const { state, show } = await open("sr1");
-    expect(state.mapMode.value).toBe("value");
-    expect(state.mapsAlone.value).toContain("needs a second run: tick another one above");
-    expect(state.overviewAlone.value).toContain("needs a second run: tick another one above");
+    const { state, maps, overview, show } = await open("sr1");
+    expect(maps.mode.value).toBe("value");
+    expect(maps.needed.value).toContain("needs a second run: tick another one above");
+    expect(overview.needed.value).toContain("needs a second run: tick another one above");
     state.toggleRun("drop");
     await show(turned());
-    expect(state.mapMode.value).toBe("difference");
-    expect([state.mapsAlone.value, state.overviewAlone.value]).toEqual([null, null]);
-    state.fields.maps.cell.value = ["drop"];
-    expect(state.mapsAlone.value).toContain("choose one under “beside”");
+    expect(maps.mode.value).toBe("difference");
+    expect([maps.needed.value, overview.needed.value]).toEqual([null, null]);
+    maps.fields.maps.cell.value = ["drop"];
+    expect(maps.needed.value).toContain("choose one under “beside”");
     state.toggleRun("sr1");
     await show((index) => ({ ...index, runs: index.runs.slice(0, 1) }));
-    expect(state.mapsAlone.value).toContain("record another one");
+    expect(maps.needed.value).toContain("record another one");
   });
 
   it("is none where the overview compares with a run that is not shown", async () => {
-    const { state } = await open("sr1");
-    state.fields.reference.cell.value = "drop";
-    expect(state.overviewAlone.value).toBeNull();
-    state.fields.reference.cell.value = "gone";
-    expect(state.overviewAlone.value).toContain("no run “gone” to compare with");
+    const { overview } = await open("sr1");
+    overview.fields.reference.cell.value = "drop";
+    expect(overview.needed.value).toBeNull();
+    overview.fields.reference.cell.value = "gone";
+    expect(overview.needed.value).toContain("no run “gone” to compare with");
   });
 
   it("says nothing where there are more, or nothing is compared", async () => {
-    const { state } = await open();
-    expect([state.mapsAlone.value, state.overviewAlone.value]).toEqual([null, null]);
+    const { state, maps, overview } = await open();
+    expect([maps.needed.value, overview.needed.value]).toEqual([null, null]);
     state.fields.runs.cell.value = ["sr1"];
-    state.fields.mapMode.cell.value = "change";
-    state.fields.mode.cell.value = "value";
-    expect([state.mapsAlone.value, state.overviewAlone.value]).toEqual([null, null]);
+    maps.fields.mapMode.cell.value = "change";
+    overview.fields.mode.cell.value = "value";
+    expect([maps.needed.value, overview.needed.value]).toEqual([null, null]);
   });
 });
 
 describe("what the page chose for the reader", () => {
   it("stays when a live run gets its onset", async () => {
-    const { state, show } = page();
+    const { state, maps, show } = page();
     await show(turned("vanilla"));
-    const [maps, layer] = [state.mapRuns.value, state.layer.value];
-    expect(maps).toEqual(["vanilla", "sr1"]);
+    const [runs, layer] = [maps.runs.value, state.layer.value];
+    expect(runs).toEqual(["vanilla", "sr1"]);
     expect(layer).toBe("fc1");
     await show(turned("drop"));
     expect(state.entries.value[0]?.onset).toBe(14);
-    expect(state.mapRuns.value).toBe(maps);
+    expect(maps.runs.value).toBe(runs);
     expect(state.layer.value).toBe(layer);
   });
 
   it("is chosen anew as long as TensorBoard reads what there was", async () => {
-    const { state, show } = page();
+    const { maps, show } = page();
     await show((index) => ({ ...turned("vanilla")(index), loading: true }));
-    expect(state.mapRuns.value[0]).toBe("vanilla");
+    expect(maps.runs.value[0]).toBe("vanilla");
     await show(turned("drop"));
-    expect(state.mapRuns.value[0]).toBe("drop");
+    expect(maps.runs.value[0]).toBe("drop");
   });
 
   it("is chosen once more at the second record of a run that has only begun, then stays", async () => {
@@ -147,16 +150,16 @@ describe("what the page chose for the reader", () => {
   });
 
   it("gives way to the reader", async () => {
-    const { state, show } = page();
+    const { state, maps, show } = page();
     await show(turned("vanilla"));
     state.toggleRun("vanilla");
-    expect(state.mapRuns.value).toEqual(["drop", "sr1"]);
+    expect(maps.runs.value).toEqual(["drop", "sr1"]);
     state.toggleRun("drop");
-    expect(state.mapRuns.value).toEqual(["sr1"]);
+    expect(maps.runs.value).toEqual(["sr1"]);
     state.fields.runs.cell.value = null;
-    state.fields.maps.cell.value = ["sr1"];
+    maps.fields.maps.cell.value = ["sr1"];
     state.fields.layer.cell.value = "conv2";
-    expect(state.mapRuns.value).toEqual(["sr1"]);
+    expect(maps.runs.value).toEqual(["sr1"]);
     expect(state.layer.value).toBe("conv2");
   });
 });

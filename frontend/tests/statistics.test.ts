@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import cases from "../../tests/movement.json";
-import { twin } from "../src/api/twin";
+import { syntheticProvider } from "../src/api/syntheticProvider";
 import { caveats } from "../src/data/caveats";
 import { farthest, median, moved, settled, started } from "../src/data/movement";
 import {
@@ -12,9 +12,9 @@ import {
   statisticAt,
   statisticOf,
 } from "../src/data/statistics";
-import { summaries } from "../src/data/summary";
-import type { LayerTable } from "../src/data/table";
-import { layerIndex, layerNames, valueAt } from "../src/data/table";
+import { summaries } from "../src/data/layerSummary";
+import type { LayerTable } from "../src/data/layerTable";
+import { layerIndex, layerNames, valueAt } from "../src/data/layerTable";
 
 /** Curves and their movement, which tests/core/test_movement.py holds Python to as well. */
 const SHARED: {
@@ -26,8 +26,8 @@ const SHARED: {
 }[] = cases;
 
 const never = new AbortController().signal;
-const vanilla = await twin().layers("vanillaNet-s", never);
-const regularised = await twin().layers("sr2Net-s", never);
+const vanilla = await syntheticProvider().layers("vanillaNet-s", never);
+const regularised = await syntheticProvider().layers("sr2Net-s", never);
 
 describe("statistics", () => {
   it("divide entropy by ln D, and know nothing of one channel", () => {

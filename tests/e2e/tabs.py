@@ -85,6 +85,13 @@ class Tab:
         assert frame is not None
         return frame
 
+    def views(self) -> list[str]:
+        """The views of the page, from top to bottom."""
+        sections = self.frame.locator("section")
+        sections.first.wait_for()
+        found: list[str] = sections.evaluate_all("all => all.map(one => one.id)")
+        return found
+
     def parameter(self, name: str) -> str | None:
         """A parameter of the view, from the address bar."""
         script = "name => new URLSearchParams(location.hash.slice(1)).get('p.sparsity.' + name)"

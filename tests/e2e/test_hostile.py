@@ -17,8 +17,8 @@ def test_hostile_names_are_shown_as_text(odd_board: Board, browser: BrowserConte
         frame = tab.frame
         label = frame.locator("#overview .labels button").first
         expect(label).to_have_attribute("title", NAMES[0])
-        for section in ("overview", "maps", "curves", "correlations", "layers"):
-            frame.locator(f"#{section}").scroll_into_view_if_needed()
+        for view in tab.views():
+            frame.locator(f"#{view}").scroll_into_view_if_needed()
         expect(frame.get_by_role("table", name="Layers of the chosen runs")).to_contain_text(
             "../../../etc/passwd"
         )
@@ -100,8 +100,8 @@ def test_all_of_it_at_once(odd_board: Board, browser: BrowserContext) -> None:
     runs = sorted({"cut", "future", *STEPS})
     with opened(browser, odd_board, runs=only(*runs)) as tab:
         expect(tab.frame.get_by_role("group", name="Overview of")).to_have_count(len(runs))
-        for section in ("maps", "curves", "correlations", "layers"):
-            tab.frame.locator(f"#{section}").scroll_into_view_if_needed()
-        said = f"Only the first 12 of {len(runs)} runs are in this view"
+        for view in tab.views():
+            tab.frame.locator(f"#{view}").scroll_into_view_if_needed()
+        said = f"Only the first 12 of {len(runs)} runs are shown in this view"
         expect(tab.frame.get_by_text(said)).to_be_visible()
         tab.frame.locator("#layers tbody tr").first.wait_for()

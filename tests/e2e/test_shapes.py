@@ -87,7 +87,7 @@ def test_solids_are_drawn_slice_by_slice(
         assert values.shape == (6 * 12, 16)
         check_detail(tab, "conv1", values, {(2 * 12 + 5, 3): "slice 2, row 5, column 3"})
         # There is no picture of the probe, and that is said.
-        expect(tab.frame.get_by_text("not a picture")).to_be_visible()
+        expect(tab.frame.get_by_text("not an image")).to_be_visible()
         expect(tab.frame.get_by_role("radio", name="Probe 2")).to_be_checked()
         tiles = tiles_of(tab, "conv2").bounding_box()
         assert tiles is not None
@@ -102,7 +102,7 @@ def test_the_mean_map_has_no_picture(
     ) as tab:
         maps = read_run(oddities / "signals").maps["conv1"][4]
         check_detail(tab, "conv1", maps.values()[-1:] / math.log(16), {(0, 9): "position 9"})
-        expect(tab.frame.get_by_text("no picture: the mean over all 12 probes")).to_be_visible()
+        expect(tab.frame.get_by_text("no image: the mean over all 12 probes")).to_be_visible()
 
 
 def _shown(folder: Path) -> tuple[bytes, ...]:

@@ -218,7 +218,7 @@ def test_says_so_when_tensorboard_stops(tmp_path: Path, browser: BrowserContext)
         expect(frame.get_by_text("5 of 5 epochs")).to_be_visible()
         board.close()
         warnings = frame.get_by_role("status", name="Warnings")
-        expect(warnings).to_contain_text("TensorBoard does not answer")
+        expect(warnings).to_contain_text("TensorBoard is not responding")
         expect(frame.get_by_text("5 of 5 epochs")).to_be_visible()
 
 

@@ -6,16 +6,17 @@ import csv
 import io
 import math
 import re
+from functools import partial
 from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from playwright.sync_api import BrowserContext, expect
+from playwright.sync_api import BrowserContext, Locator, expect
 from tests.e2e.canvases import drawn, point
 from tests.e2e.synthetic import SMALL
-from tests.e2e.tabs import Board, Tab, opened
+from tests.e2e.tabs import Board, Tab, only, opened
 from tests.waiting import wait_until
 
 from sparsight.reader import read_run
@@ -24,7 +25,7 @@ pytestmark = pytest.mark.browser
 
 CHANNELS = {info.name: info.channels for info in SMALL}
 STEPS = range(-1, 61)
-TABLES = (Path(__file__).parents[2] / "frontend/src/scale/tables.ts").read_text()
+TABLES = (Path(__file__).parents[2] / "frontend/src/scale/colourTables.ts").read_text()
 RED_BLUE = np.array([[*bytes.fromhex(c)] for c in re.findall(".{6}", TABLES.split('"')[3])])
 
 
@@ -44,27 +45,60 @@ def table_of(content: bytes) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(content.decode())))
 
 
-@pytest.mark.parametrize("section", ["overview", "maps", "curves", "correlations"])
-def test_views_are_exported_as_pictures(
-    rust_board: Board, browser: BrowserContext, section: str
-) -> None:
+def test_every_view_is_exported(rust_board: Board, browser: BrowserContext) -> None:
     with opened(browser, rust_board, layer="conv4") as tab:
         expect(tab.frame.get_by_role("img", name="Losses of 2 runs")).to_be_attached()
-        tab.frame.locator(f"#{section}").scroll_into_view_if_needed()
-        if section == "correlations":
-            tab.frame.get_by_role("img", name="Filter correlations over").nth(1).wait_for()
-        svg = ElementTree.fromstring(exported(tab, section, "SVG"))
-        words = {text for node in svg.iter() if (text := (node.text or "").strip())}
-        assert any("vanillaNet-s" in word for word in words)
-        assert any("16" in word for word in words)  # the onset, or the epochs
-        if section == "maps":  # the probe is among the pictures
-            pictures = {node.get("href") for node in svg.iter() if node.get("href")}
-            probe = tab.frame.locator(".chosen-probe img").get_attribute("src")
-            assert probe in pictures
-        png = exported(tab, section, "PNG")
-        assert png.startswith(b"\x89PNG")
-        width = int.from_bytes(png[16:20], "big")
-        assert width == 2 * int(float(svg.attrib["width"]))
+        pictured = []
+        for view in tab.views():
+            section = tab.frame.locator(f"#{view}")
+            section.scroll_into_view_if_needed()
+            expect(section.get_by_text("loading …")).to_have_count(0)
+            assert len(table_of(exported(tab, view, "CSV"))) > 1
+            if section.locator(".export").get_by_text("SVG").count():
+                pictured.append(view)
+                check_pictures(tab, view)
+        assert pictured == ["overview", "maps", "curves", "correlations"]
+
+
+def check_pictures(tab: Tab, view: str) -> None:
+    """A view's SVG names the run and the epochs; its PNG is twice as large."""
+    svg = ElementTree.fromstring(exported(tab, view, "SVG"))
+    words = {text for node in svg.iter() if (text := (node.text or "").strip())}
+    assert any("vanillaNet-s" in word for word in words)
+    assert any("16" in word for word in words)  # the onset, or the epochs
+    if view == "maps":  # the probe is among the pictures
+        pictures = {node.get("href") for node in svg.iter() if node.get("href")}
+        probe = tab.frame.locator(".chosen-probe img").get_attribute("src")
+        assert probe in pictures
+    png = exported(tab, view, "PNG")
+    assert png.startswith(b"\x89PNG")
+    width = int.from_bytes(png[16:20], "big")
+    assert width == 2 * int(float(svg.attrib["width"]))
+
+
+def is_filled(section: Locator, content: Locator) -> bool:
+    """Whether the content is there, once it is in view; it may move while more arrives above it."""
+    section.locator("> div").scroll_into_view_if_needed()
+    return content.count() > 0
+
+
+def test_a_folded_view_is_filled_when_it_is_opened(
+    rust_board: Board, browser: BrowserContext
+) -> None:
+    filled = {"correlations": "[role=img][aria-label^=Filter]", "layers": "tbody tr"}
+    with opened(browser, rust_board, closed=only(*filled)) as tab:
+        for view, inside in filled.items():
+            section = tab.frame.locator(f"#{view}")
+            content = section.locator(inside)
+            fold = section.locator(".fold")
+            expect(content).to_have_count(0)
+            for _ in range(2):  # opened, folded again, and opened once more
+                fold.click()
+                wait_until(partial(is_filled, section, content))
+                fold.click()
+                expect(content).to_have_count(0)
+            fold.click()
+        wait_until(lambda: tab.parameter("closed") is None)
 
 
 def test_overview_csv_holds_every_value(
@@ -112,13 +146,17 @@ def test_maps_of_change_and_difference(board: Board, logdir: Path, browser: Brow
         large.first.hover(position=point(large.first, 9.5 / 16, 4.5 / 16))
         now, before, other = at("vanillaNet-s", 50), at("vanillaNet-s", -1), at("sr2Net-s", 50)
         tip = tab.frame.get_by_role("tooltip")
-        expect(tip).to_contain_text(f"−{before - now:.3f}: {now:.3f}, {before:.3f} before training")
+        expect(tip).to_contain_text(
+            f"−{before - now:.3f}: {now:.3f} against {before:.3f} before training"
+        )
         maps = tab.frame.locator("#maps")
         maps.get_by_label("Show", exact=True).select_option("difference")
         expect(large).to_have_count(1)
         expect(maps.get_by_label("Colour scale")).to_have_text(re.compile("difference.*of ln D"))
         large.hover(position=point(large, 9.6 / 16, 4.6 / 16))
-        expect(tip).to_contain_text(f"−{other - now:.3f}: {now:.3f}, {other:.3f} in sr2Net-s")
+        expect(tip).to_contain_text(
+            f"−{other - now:.3f}: {now:.3f} against {other:.3f} in sr2Net-s"
+        )
         found = {
             (line["row"], line["column"]): line for line in table_of(exported(tab, "maps", "CSV"))
         }
@@ -161,7 +199,7 @@ def test_correlations_are_the_stored_counts(
         count = int(read_run(logdir / "vanillaNet-s").correlations["conv4"][30][95])
         tip = tab.frame.get_by_role("tooltip")
         expect(tip).to_contain_text("c = −0.05, epoch 30")
-        expect(tip).to_contain_text(f"of the pairs, {count} of them")
+        expect(tip).to_contain_text(f"of the pairs: {count} pair")
         lines = table_of(exported(tab, "correlations", "CSV"))
         found = [
             int(line["pairs"])
@@ -237,7 +275,7 @@ def test_everything_to_operate_has_a_name(rust_board: Board, browser: BrowserCon
         || e.closest('label')?.textContent.trim()))
       .map((e) => e.outerHTML.slice(0, 200))"""
     with opened(browser, rust_board) as tab:
-        for section in ("overview", "maps", "curves", "correlations", "layers"):
-            tab.frame.locator(f"#{section}").scroll_into_view_if_needed()
+        for view in tab.views():
+            tab.frame.locator(f"#{view}").scroll_into_view_if_needed()
         tab.frame.get_by_role("table", name="Layers of the chosen runs").wait_for()
         assert tab.frame.evaluate(unnamed) == []

@@ -22,11 +22,12 @@ export interface Answer {
   readonly arrays: ReadonlyMap<string, NamedArray>;
 }
 
-/** Splits an answer. Throws an Error that says what is wrong where it is not one. */
+/** Splits an answer into its header and arrays. Throws an Error that says what is wrong with it. */
 export function decode(body: ArrayBuffer): Answer {
-  if (body.byteLength < 4) throw new Error("the answer is empty");
+  if (body.byteLength < 4) throw new Error("The server's answer is empty.");
   const length = new DataView(body).getUint32(0, true);
-  if (length > body.byteLength - 4) throw new Error("the answer's header is cut off");
+  if (length > body.byteLength - 4)
+    throw new Error("The header of the server's answer is cut off.");
   const text = new TextDecoder().decode(new Uint8Array(body, 4, length));
   const header = JSON.parse(text) as Record<string, unknown>;
   const listed = Array.isArray(header["arrays"]) ? (header["arrays"] as unknown[]) : [];
@@ -37,7 +38,8 @@ export function decode(body: ArrayBuffer): Answer {
     const Type = TYPES[dtype];
     const size = shape.reduce((product, side) => product * side, 1);
     const end = offset + size * Type.BYTES_PER_ELEMENT;
-    if (end > body.byteLength) throw new Error(`the answer's array ${name} is cut off`);
+    if (end > body.byteLength)
+      throw new Error(`The array ${name} in the server's answer is cut off.`);
     arrays.set(name, { dtype, shape, data: new Type(body, offset, size) });
     offset = align(end);
   }
@@ -55,6 +57,7 @@ export function take<D extends Dtype>(
   dtype: D,
 ): InstanceType<(typeof TYPES)[D]> {
   const found = answer.arrays.get(name);
-  if (found?.dtype !== dtype) throw new Error(`the answer has no array ${name} of ${dtype}`);
+  if (found?.dtype !== dtype)
+    throw new Error(`The server's answer has no array ${name} of ${dtype}.`);
   return found.data as InstanceType<(typeof TYPES)[D]>;
 }

@@ -1,13 +1,13 @@
-import type { LayerMaps, Probe } from "../data/maps";
-import type { Recorded } from "../data/join";
-import { consecutive, continued, join } from "../data/join";
+import type { LayerMaps, Probe } from "../data/entropyMaps";
+import type { Recorded } from "../data/records";
+import { consecutive, continued, join } from "../data/records";
 import type { Correlations, Index, Losses, LossTags, Probes, RunEntry } from "../data/runs";
-import type { Column, LayerTable } from "../data/table";
+import type { Column, LayerTable } from "../data/layerTable";
 import type { Answer } from "./binary";
 import { decode, take } from "./binary";
 import type { Provider } from "./provider";
 
-/** The server's routes, under `base`. Every failure is an Error with one sentence. */
+/** The server's routes below `base`. Every failure is an Error with one sentence. */
 export function httpProvider(base: URL): Provider {
   const get = new Getter(base);
   return {
@@ -62,7 +62,7 @@ class Getter {
       response = await fetch(url, { signal, cache: "no-cache" });
     } catch (error) {
       if (signal.aborted) throw error;
-      throw new Error("TensorBoard does not answer. Is it still running?", { cause: error });
+      throw new Error("TensorBoard is not responding. Is it still running?", { cause: error });
     }
     if (!response.ok) throw new Error(await sentence(response));
     return response;
@@ -74,7 +74,7 @@ async function sentence(response: Response): Promise<string> {
     const { error } = (await response.json()) as { error?: unknown };
     if (typeof error === "string") return error;
   } catch {
-    // not one of ours: a proxy's page, say
+    // not from our server: perhaps a proxy's page
   }
   return `TensorBoard answered ${response.status} ${response.statusText}`.trim();
 }
@@ -140,7 +140,7 @@ function tableOf(run: string, answer: Answer): LayerTable {
   };
 }
 
-/** All records: what came since `known` where the server's answer goes on from it. */
+/** All records. If the server's answer continues `known`, only what has come since is fetched. */
 async function records<T extends Recorded>(
   get: Getter,
   route: string,
@@ -182,7 +182,7 @@ async function pages(
   return found;
 }
 
-/** What every answer with records says of them. */
+/** What every answer with records says about them. */
 function recordedOf(answer: Answer): Recorded {
   const header = answer.header as { since: string; until: string; warnings?: string[] };
   const { since, until, warnings = [] } = header;

@@ -1,12 +1,12 @@
-import type { LayerMaps, Probe } from "../data/maps";
+import type { LayerMaps, Probe } from "../data/entropyMaps";
 import type { Correlations, Index, Losses, LossTags, Probes } from "../data/runs";
-import type { LayerTable } from "../data/table";
+import type { LayerTable } from "../data/layerTable";
 
-/** Everything the page asks of the outside world. `http.ts` is the real one, `twin.ts` its twin. */
+/** Everything that the page asks of the outside world, over HTTP or made up. */
 export interface Provider {
   index(signal: AbortSignal): Promise<Index>;
   version(signal: AbortSignal): Promise<string>;
-  // Where an older answer is known, only what came since need be fetched.
+  // If an older answer is known, only what has come since needs to be fetched.
   layers(run: string, signal: AbortSignal, known?: LayerTable | null): Promise<LayerTable>;
   maps(
     run: string,

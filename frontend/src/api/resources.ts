@@ -1,7 +1,7 @@
 import type { ReadonlySignal, Signal } from "@preact/signals";
 import { batch, signal } from "@preact/signals";
 
-/** Something asked for: perhaps with an older value while a newer one is on its way. */
+/** Something being loaded, perhaps with an older value while a newer one is on its way. */
 export type Loaded<T> =
   | { readonly status: "loading"; readonly value: T | null }
   | { readonly status: "ready"; readonly value: T }
@@ -19,15 +19,15 @@ interface Entry {
   readonly cell: ReadonlySignal<unknown>;
 }
 
-const MANY = 8; // loads under way: more than these arrive together
-const TOGETHER = 150; // milliseconds
+const MANY = 8; // loads under way; from so many on, what arrives is shown in batches
+const TOGETHER = 150; // milliseconds between two batches
 
 const BUDGET = 192 * 2 ** 20; // bytes kept, so that the page stays under 500 MB
 
 /**
- * What was asked of the server, by key. An entry is loaded when a view first looks at it, loaded
- * anew on `refresh` while somebody looks, given up when nobody looks any more before it arrived,
- * and forgotten, the longest unused first, where memory is short.
+ * What has been asked of the server, by key. An entry is loaded when something first looks at it and
+ * reloaded on `refresh` while something still does. It is given up if nothing looks at it any more
+ * before it has arrived. If memory is short, entries are forgotten, the longest unused first.
  */
 export class Resources {
   private readonly entries = new Map<string, Entry>();
@@ -38,7 +38,7 @@ export class Resources {
   constructor(private readonly budget = BUDGET) {}
 
   /**
-   * The value under this key, which `load` gets, given the older one if there is one; `sizeOf`
+   * The value under this key. `load` gets it, given the older value if there is one, and `sizeOf`
    * counts its bytes.
    */
   get<T>(
@@ -53,7 +53,7 @@ export class Resources {
     return entry.cell as ReadonlySignal<Loaded<T>>;
   }
 
-  /** Everything may have changed: loads anew what is looked at, the rest when it is next. */
+  /** Everything may have changed: reloads what is being looked at now, and the rest when it is next. */
   refresh(): void {
     for (const entry of this.entries.values()) {
       entry.stale = true;
@@ -117,7 +117,7 @@ export class Resources {
     return entry;
   }
 
-  /** Shows what arrived: at once, or, where much is on its way, together with what comes next. */
+  /** Shows what has arrived: at once or, if much is on its way, together with what comes next. */
   private deliver(take: () => void): void {
     this.arrived.push(take);
     if (this.arrived.length > 1) return;

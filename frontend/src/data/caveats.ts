@@ -1,17 +1,17 @@
-import type { LayerInfo, LayerTable } from "./table";
-import { columnIndex, valueAt } from "./table";
+import type { LayerInfo, LayerTable } from "./layerTable";
+import { columnIndex, valueAt } from "./layerTable";
 import { moved, settled, started } from "./movement";
 import { RELATIVE_ENTROPY, series, statisticOf } from "./statistics";
-import { format, percent } from "./text";
+import { format, percent } from "./formatting";
 
-/** What must be said of a layer wherever its entropy is shown. */
+/** A note of caution that belongs wherever a layer's entropy is shown. */
 export interface Caveat {
   readonly layer: string;
   readonly text: string;
 }
 
 const FELL = 0.1; // of ln D: less may be the swing between epochs
-const GREW = 4; // times: enough to move relative entropy by more than a tenth
+const GREW = 4; // times: enough to move relative entropy by more than 0.1
 const MANY = 0.2;
 
 /** The caveats of a run, in graph order. */
@@ -27,7 +27,9 @@ function sentences(table: LayerTable, layer: LayerInfo, index: number): string[]
     found.push("Batch normalisation is folded into this layer, which changes what is measured.");
   }
   if (layer.channels === 1) {
-    found.push("It has one channel, so its entropy is 0 and its relative entropy unknown.");
+    found.push(
+      "This layer has one channel, so its entropy is 0 and its relative entropy is undefined.",
+    );
   }
   return found.filter((text) => text !== null);
 }
@@ -42,10 +44,14 @@ function scale(table: LayerTable, layer: number): string | null {
   const grew = growth >= GREW ? `RMS grew ${factor(growth)}` : "";
   if (scaleFree > -fall / 4) {
     const how = `scale-free entropy did not (${format(scaleFree, true)})`;
-    const why = grew ? `; ${grew}: the activations grew, their pattern did not thin out` : "";
+    const why = grew
+      ? `; ${grew}: the activations grew, but their pattern did not become sparser`
+      : "";
     return `Entropy fell by ${format(fall)} but ${how}${why}.`;
   }
-  return grew ? `Entropy fell by ${format(fall)} while ${grew}: part of the fall is scale.` : null;
+  return grew
+    ? `Entropy fell by ${format(fall)} while ${grew}: part of the fall is due to scale.`
+    : null;
 }
 
 function factor(growth: number): string {
@@ -61,7 +67,7 @@ function dead(table: LayerTable, layer: number): string | null {
 function notFinite(table: LayerTable, layer: number): string | null {
   const share = latest(table, layer, "nan_share");
   if (!(share > 0)) return null;
-  return `${percent(share)} of its positions hold NaN or infinity and are left out of every mean.`;
+  return `${percent(share)} of its positions hold NaN or infinity, and are left out of every mean.`;
 }
 
 /** The last finite value of a column. */

@@ -11,7 +11,7 @@ export function union(lists: readonly Steps[]): number[] {
   return [...all].sort((a, b) => a - b);
 }
 
-/** Position of the step nearest to an epoch; the earlier one of two; -1 where there is none. */
+/** Position of the step nearest to an epoch, the earlier of two; -1 if there are no steps. */
 export function nearest(steps: Steps, epoch: number): number {
   let lo = 0;
   let hi = steps.length - 1;
@@ -26,7 +26,7 @@ export function nearest(steps: Steps, epoch: number): number {
   return above < below ? hi : lo;
 }
 
-/** Position of the record that stands for an epoch: within half the usual gap; else -1. */
+/** Position of the record that stands for an epoch, at most half the usual gap away; else -1. */
 export function held(steps: Steps, epoch: number): number {
   const at = nearest(steps, epoch);
   return at >= 0 && Math.abs((steps[at] ?? 0) - epoch) <= reach(steps) ? at : -1;
@@ -46,7 +46,7 @@ export function reach(steps: Steps): number {
   return (gaps[gaps.length >> 1] ?? 1) / 2;
 }
 
-/** Columns of a picture: column i shows the records `from[i]` to `to[i] - 1`; none where equal. */
+/** Columns of a picture. Column i shows the records `from[i]` to `to[i] - 1`, none if they are equal. */
 export interface EpochColumns {
   readonly range: Range;
   readonly count: number;
@@ -56,7 +56,7 @@ export interface EpochColumns {
 
 /**
  * Cuts a range of epochs into at most `limit` columns of equal width. Each shows the records that
- * lie in it; where there is none, the nearest record, if it is no farther than half the usual gap.
+ * lie in it or, if there are none, the nearest record, if it is at most half the usual gap away.
  */
 export function columnsOf(steps: Steps, range: Range, limit: number): EpochColumns {
   const [first, last] = range;
@@ -85,7 +85,7 @@ export function columnsOf(steps: Steps, range: Range, limit: number): EpochColum
   return { range, count, from, to };
 }
 
-/** Mean of the finite values that a column shows; NaN where there is none. */
+/** Mean of the finite values that a column shows; NaN if there are none. */
 export function columnValue(columns: EpochColumns, column: number, values: Float64Array): number {
   let sum = 0;
   let count = 0;
@@ -111,8 +111,8 @@ export function epochAt(range: Range, share: number): number {
 }
 
 /**
- * At most `count` of the steps, spread evenly, with the first, the last and every one of `must`
- * (in order of importance) among them.
+ * At most `count` of the steps, evenly spread. The first, the last and those of `must` (in order of
+ * importance) are among them.
  */
 export function pick(steps: readonly number[], count: number, must: readonly number[]): number[] {
   if (steps.length <= count) return [...steps];

@@ -1,6 +1,6 @@
 /** How far a statistic moved, by the rule of core/sparsight/movement.py: tests/movement.json holds both to it. */
 
-/** Median of the finite values, NaN where there is none. */
+/** Median of the finite values; NaN if there are none. */
 export function median(values: ArrayLike<number>): number {
   const finite = Array.from(values)
     .filter(Number.isFinite)
@@ -38,7 +38,7 @@ export function moved(values: Float64Array, end = values.length): number {
   return settled(values, end) - started(values);
 }
 
-/** Positions of the rows that moved farthest, the farthest first; only such as moved noticeably. */
+/** Positions of the rows that moved farthest, the farthest first. Only noticeable movements count. */
 export function farthest(movements: readonly number[], count = 3, threshold = 0.1): number[] {
   return movements
     .map((movement, index) => ({ size: Math.abs(movement), index }))

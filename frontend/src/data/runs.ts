@@ -1,7 +1,7 @@
-import type { Recorded } from "./join";
-import { count } from "./text";
+import type { Recorded } from "./records";
+import { count } from "./formatting";
 
-/** One run, as the index tells of it. */
+/** One run, as the index describes it. */
 export interface RunEntry {
   readonly run: string;
   readonly steps: number;
@@ -34,17 +34,17 @@ export interface Probes {
   readonly warnings: readonly string[];
 }
 
-/** Whether a shown probe is a PNG, as a data address. */
-export function isPicture(item: Probes["items"][number] | undefined): item is string {
+/** Whether a shown probe is a PNG image, as a data URL. */
+export function isImage(item: Probes["items"][number] | undefined): item is string {
   return typeof item === "string" && item.startsWith("data:image/png;base64,");
 }
 
-/** One of the user's own losses, lined up with our epochs. */
+/** One of the user's own losses, aligned with the recorded epochs. */
 export interface Losses {
   readonly run: string;
   readonly tag: string;
   readonly sigma: number;
-  /** How; null where it cannot be lined up, and no epoch is known. */
+  /** By what it is aligned; null if it cannot be, and then no epoch is known. */
   readonly alignedBy: string | null;
   readonly epochs: readonly (number | null)[];
   readonly values: readonly (number | null)[];
@@ -67,17 +67,20 @@ export interface Correlations extends Recorded {
 
 export const BINS = 201;
 
-/** "61 of 61 epochs": how much of what the run has is shown. */
+/** "61 of 61 epochs": how many of a run's epochs are shown. */
 export function epochsText(shown: number, entry: RunEntry): string {
   return `${shown} of ${count(entry.steps, "epoch")}`;
 }
 
-/** What makes runs not comparable, or null. */
+/** Why runs cannot be compared, or null. */
 export function probesDiffer(entries: readonly RunEntry[]): string | null {
   const digests = new Set(entries.map((entry) => entry.probeDigest).filter((d) => d !== null));
   if (digests.size < 2) return null;
-  return (
-    "These runs were measured on different probe sets: their entropies are not comparable " +
-    "number by number."
-  );
+  return "These runs were measured on different probe sets: their entropies cannot be compared directly.";
+}
+
+/** How to get a second run, given how many have been recorded. */
+export function secondRunHint(recorded: number): string {
+  if (recorded > 1) return "tick another one above";
+  return "record another one in this log directory and tick it above";
 }

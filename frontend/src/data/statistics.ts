@@ -1,6 +1,6 @@
 import { started } from "./movement";
-import type { LayerInfo, LayerTable } from "./table";
-import { columnIndex, valueAt } from "./table";
+import type { LayerInfo, LayerTable } from "./layerTable";
+import { columnIndex, valueAt } from "./layerTable";
 
 /** A number that a layer has at each epoch: a stored column, or something that follows from it. */
 export interface Statistic {
@@ -64,7 +64,7 @@ export const STATISTICS: readonly Statistic[] = [
   stored("correlation_mean", "Filter correlation, mean", "mean c", "coefficient", [-1, 1]),
 ];
 
-/** The statistic of this name; relative entropy where there is none. */
+/** The statistic of this name; relative entropy if there is none. */
 export function statisticOf(id: string): Statistic {
   return STATISTICS.find((statistic) => statistic.id === id) ?? RELATIVE_ENTROPY;
 }
@@ -90,10 +90,10 @@ export function series(table: LayerTable, layer: number, statistic: Statistic): 
   return values.map((_, step) => statistic.of(valueAt(table, step, layer, column), info));
 }
 
-/** How a value is compared: as it is, since the layer's first record, or with another run. */
+/** How a value is shown: as it is, as the change since the layer's first record, or minus another run's. */
 export type Mode = "value" | "change" | "difference";
 
-/** `value` less `reference`; the number of doublings where the statistic is logarithmic. */
+/** `value` minus `reference`, or the number of doublings if the statistic is logarithmic. */
 export function change(value: number, reference: number, statistic: Statistic): number {
   return statistic.logarithmic ? Math.log2(value / reference) : value - reference;
 }
@@ -138,7 +138,7 @@ export function unitOf(statistic: Statistic, mode: Mode): string {
   return mode !== "value" && statistic.logarithmic ? "doublings" : statistic.unit;
 }
 
-/** Smallest and largest finite value, or null where there is none. */
+/** The smallest and the largest finite value, or null if there are none. */
 export function extent(rows: Iterable<ArrayLike<number>>): [number, number] | null {
   let lo = Infinity;
   let hi = -Infinity;

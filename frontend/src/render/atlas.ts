@@ -1,11 +1,11 @@
-import type { ShownMaps } from "../data/maps";
-import { shownAt, sides } from "../data/maps";
+import type { ShownMaps } from "../data/entropyMaps";
+import { shownAt, sides } from "../data/entropyMaps";
 import type { ColourScale } from "../scale/colour";
 import { colour, NOTHING } from "../scale/colour";
 import type { Cells } from "./heatmap";
 import { imageOf } from "./heatmap";
 
-/** The maps of some steps side by side, a pixel a position; -1 stands for a step without a map. */
+/** The maps of some steps side by side, one pixel for each position; -1 is a step without a map. */
 export function atlasCells(shown: ShownMaps, steps: readonly number[], scale: ColourScale): Cells {
   const [rows, columns] = sides(shown.maps.shape);
   const width = columns * steps.length;
@@ -23,7 +23,7 @@ export function atlasCells(shown: ShownMaps, steps: readonly number[], scale: Co
   return { width, height: rows, pixels };
 }
 
-/** Where tiles stand: in CSS pixels. */
+/** The layout of the tiles, in CSS pixels. */
 export interface Tiling {
   readonly tiles: number;
   readonly pitch: number;
@@ -31,7 +31,7 @@ export interface Tiling {
   readonly height: number;
 }
 
-/** What a canvas of tiles shows, so that only what changes is drawn anew. */
+/** What a canvas of tiles shows, so that only what changes is drawn again. */
 export interface Painted {
   readonly shown: ShownMaps;
   readonly scale: ColourScale;
@@ -79,7 +79,7 @@ function sameBut(a: Painted, b: Painted): boolean {
   );
 }
 
-let workbench: HTMLCanvasElement | null = null; // one for all rows: allocating is what costs
+let workbench: HTMLCanvasElement | null = null; // one for all rows, since allocating it is slow
 
 function onCanvas(cells: Cells): HTMLCanvasElement | null {
   if (!cells.pixels.length) return null;
@@ -97,7 +97,7 @@ export function tileSize(shape: readonly number[], side: number): [width: number
   if (rows * columns === 1) return [side, Math.min(side, 18)];
   if (rows === 1) return [side, Math.min(side, 14)];
   const scale = side / Math.max(rows, columns);
-  // A solid's slices stand below each other: as wide as they can be, up to four boxes high.
+  // A solid's slices are drawn below each other, as wide as possible, up to four boxes high.
   if (rows > columns) {
     const wide = Math.min(side, (4 * side * columns) / rows);
     return [wide, (wide * rows) / columns];

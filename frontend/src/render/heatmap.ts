@@ -3,14 +3,14 @@ import { columnValue } from "../data/epochs";
 import type { ColourScale } from "../scale/colour";
 import { colour } from "../scale/colour";
 
-/** A picture, a canvas pixel a cell; CSS enlarges it. */
+/** A picture with one canvas pixel for each cell. CSS enlarges it. */
 export interface Cells {
   readonly width: number;
   readonly height: number;
   readonly pixels: Uint32Array;
 }
 
-/** Rows of values, coloured; `scaleOf` gives the scale of a row. */
+/** Coloured rows of values; `scaleOf` gives the scale of a row. */
 export function matrixCells(
   rows: readonly Float64Array[],
   columns: EpochColumns,

@@ -1,4 +1,4 @@
-import { shareExtent } from "../data/histogram";
+import { shareExtent } from "../data/correlationHistogram";
 import type { Mode, Statistic } from "../data/statistics";
 import { extent } from "../data/statistics";
 import type { ColourScale } from "../scale/colour";
@@ -7,9 +7,9 @@ import { diverging, sequential } from "../scale/colour";
 /** Which values set the ends of a colour scale. */
 export type Policy = "fixed" | "shared" | "layer";
 
-/** Scales of a matrix: one for all, or one a layer. */
+/** Scales of a matrix: one for all layers, or one for each. */
 export interface Scales {
-  /** The one scale; null where each layer has its own. */
+  /** The one scale, or null if each layer has its own. */
   readonly common: ColourScale | null;
   readonly of: (layer: number) => ColourScale;
 }
@@ -38,7 +38,7 @@ function fixedScale(statistic: Statistic, mode: Mode): ColourScale | null {
   return lo < 0 ? diverging(Math.max(-lo, hi)) : sequential(lo, hi);
 }
 
-/** From the lowest to the highest value; as far on either side of 0 where it is a difference. */
+/** From the lowest to the highest value; for a difference, equally far on both sides of 0. */
 export function scaleOf(
   ends: readonly [number, number] | null,
   statistic: Statistic,
@@ -51,7 +51,7 @@ export function scaleOf(
 
 const RAREST = 1e-4; // share of the pairs: one pair among those of 142 filters
 
-/** The scale of correlation histograms: over all that are shown, or fixed. */
+/** The scale of correlation histograms: from the rarest to the most frequent shown, or fixed. */
 export function shareScale(
   rows: readonly Float64Array[],
   frequency: "log" | "linear",

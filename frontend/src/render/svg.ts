@@ -1,4 +1,4 @@
-/** A small SVG writer: figures for papers, with text that event files cannot break out of. */
+/** A small SVG writer for figures. Names from event files cannot break out of its text. */
 
 export interface Shape {
   readonly tag: string;
@@ -34,8 +34,8 @@ const ENTITIES: Readonly<Record<string, string>> = {
   '"': "&quot;",
 };
 
-// XML 1.0 has no place for control characters and lone surrogates, not even escaped.
-// eslint-disable-next-line no-control-regex -- these are what is looked for
+// XML 1.0 allows no control characters and lone surrogates, not even escaped.
+// eslint-disable-next-line no-control-regex -- they are what is searched for
 const FORBIDDEN = /[\u0000-\u0008\u000b\u000c\u000e-\u001f\ufffe\uffff]/g;
 
 function escape(text: string): string {
@@ -91,7 +91,7 @@ export function group(x: number, y: number, ...children: readonly Shape[]): Shap
   );
 }
 
-/** A whole figure on white ground, with its title above it. */
+/** A whole figure on a white ground, with its title above it. */
 export interface Figure {
   readonly title: string;
   readonly width: number;

@@ -1,4 +1,4 @@
-/** Round numbers between lo and hi, about `count` of them, both ends included where round. */
+/** Round numbers between lo and hi, about `count` of them. Round ends are included. */
 export function ticks(lo: number, hi: number, count: number): number[] {
   if (!(hi > lo) || count < 1) return [lo];
   const rough = (hi - lo) / count;
@@ -18,7 +18,7 @@ export function wholeTicks(lo: number, hi: number, count: number): number[] {
     : ticks(lo, hi, Math.max(1, Math.floor(hi - lo))).filter(Number.isInteger);
 }
 
-/** Powers of ten, with 2 and 5 between them where there are few. */
+/** Powers of ten, with 2 and 5 between them if there are few. */
 export function logTicks(lo: number, hi: number): number[] {
   const from = Math.floor(Math.log10(lo));
   const to = Math.ceil(Math.log10(hi));
