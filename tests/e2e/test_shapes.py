@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from playwright.sync_api import BrowserContext, Locator, expect
-from tests.e2e.canvases import drawn, point
+from tests.e2e.canvases import drawn, hover
 from tests.e2e.tabs import Board, Tab, only, opened
 
 from sparsight.reader import read_run
@@ -42,7 +42,7 @@ def check_detail(
     )
     rows, columns = values.shape
     for (row, column), words in told.items():
-        large.hover(position=point(large, (column + 0.5) / columns, (row + 0.5) / rows))
+        hover(large, (column + 0.5) / columns, (row + 0.5) / rows)
         tip = tab.frame.get_by_role("tooltip")
         expect(tip).to_contain_text(f"H / ln D {values[row, column]:.3f}")
         expect(tip).to_contain_text(words)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import BrowserContext, expect
-from tests.e2e.canvases import point
+from tests.e2e.canvases import hover, point
 from tests.e2e.synthetic import SMALL, Plan, write_run
 from tests.e2e.tabs import Board, notebook, only, opened, serving
 from tests.waiting import wait_until
@@ -47,13 +47,13 @@ def test_pointing_at_the_overview_tells_the_value(
     with opened(browser, board) as tab:
         plot = tab.frame.get_by_role("img", name="Relative entropy of 5 layers").nth(1)
         # Epochs -1 to 60 are 62 columns; layers are 5 rows. The second panel is vanillaNet-s.
-        at = point(plot, (40 + 1.5) / 62, 2.5 / 5)
-        plot.hover(position=at)
+        at = ((40 + 1.5) / 62, 2.5 / 5)
+        hover(plot, *at)
         tip = tab.frame.get_by_role("tooltip")
         value = expected(logdir, "vanillaNet-s", 40, "conv3", "entropy") / math.log(32)
         expect(tip).to_contain_text("conv3, epoch 40")
         expect(tip).to_contain_text(f"H / ln D {value:.3f}")
-        plot.click(position=at)
+        plot.click(position=point(plot, *at))
         assert float(tab.shown("vanillaNet-s", "relative_entropy")) == pytest.approx(
             value, abs=6e-4
         )
@@ -67,7 +67,7 @@ def test_pointing_at_a_map_tells_its_entropy(
         browser, board, layer="conv3", epoch="30", probe="2", maps='["vanillaNet-s"]'
     ) as tab:
         large = tab.frame.get_by_role("img", name="Entropy map of conv3, epoch 30")
-        large.hover(position=point(large, 9.5 / 16, 4.5 / 16))
+        hover(large, 9.5 / 16, 4.5 / 16)
         maps = read_run(logdir / "vanillaNet-s").maps["conv3"][30]
         value = float(maps.values()[maps.probe_ids.index(2)][4, 9])
         tip = tab.frame.get_by_role("tooltip")

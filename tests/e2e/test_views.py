@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from playwright.sync_api import BrowserContext, Locator, expect
-from tests.e2e.canvases import drawn, point
+from tests.e2e.canvases import drawn, hover, point
 from tests.e2e.synthetic import SMALL
 from tests.e2e.tabs import Board, Tab, only, opened
 from tests.waiting import wait_until
@@ -143,7 +143,7 @@ def test_maps_of_change_and_difference(board: Board, logdir: Path, browser: Brow
         # The run that overfits comes first, though its name does not.
         large = tab.frame.get_by_role("img", name="Entropy map of conv3, epoch 50")
         expect(large).to_have_count(2)
-        large.first.hover(position=point(large.first, 9.5 / 16, 4.5 / 16))
+        hover(large.first, 9.5 / 16, 4.5 / 16)
         now, before, other = at("vanillaNet-s", 50), at("vanillaNet-s", -1), at("sr2Net-s", 50)
         tip = tab.frame.get_by_role("tooltip")
         expect(tip).to_contain_text(
@@ -153,7 +153,7 @@ def test_maps_of_change_and_difference(board: Board, logdir: Path, browser: Brow
         maps.get_by_label("Show", exact=True).select_option("difference")
         expect(large).to_have_count(1)
         expect(maps.get_by_label("Colour scale")).to_have_text(re.compile("difference.*of ln D"))
-        large.hover(position=point(large, 9.6 / 16, 4.6 / 16))
+        hover(large, 9.6 / 16, 4.6 / 16)
         expect(tip).to_contain_text(
             f"−{other - now:.3f}: {now:.3f} against {other:.3f} in sr2Net-s"
         )
@@ -195,7 +195,7 @@ def test_correlations_are_the_stored_counts(
         tab.frame.locator("#correlations").scroll_into_view_if_needed()
         plot = tab.frame.get_by_role("img", name="Filter correlations over 62 epochs").nth(1)
         # Bin 95 is -0.05; it is drawn in row 201 - 1 - 95 from the top.
-        plot.hover(position=point(plot, (30 + 1.5) / 62, (201 - 95 - 0.5) / 201))
+        hover(plot, (30 + 1.5) / 62, (201 - 95 - 0.5) / 201)
         count = int(read_run(logdir / "vanillaNet-s").correlations["conv4"][30][95])
         tip = tab.frame.get_by_role("tooltip")
         expect(tip).to_contain_text("c = −0.05, epoch 30")
