@@ -73,7 +73,6 @@ ORDER = {
 OF_CORE = {
     TORCH: {
         "errors",
-        "locks",
         "children",
         "globs",
         "entropy",
@@ -87,7 +86,17 @@ OF_CORE = {
         "probes",
     },
     PLUGIN: {"errors", "schema", "onset"},
-    PAPER: {"errors", "entropy", "correlation", "measurement", "reader", "onset", "figures"},
+    PAPER: {
+        "errors",
+        "locks",
+        "children",
+        "entropy",
+        "correlation",
+        "measurement",
+        "reader",
+        "onset",
+        "figures",
+    },
 }
 NEVER = {
     TORCH: {"onnxruntime", "sparsight_paper"},
