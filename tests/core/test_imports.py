@@ -22,6 +22,7 @@ CORE, TORCH, PLUGIN, PAPER = (
 ORDER = {
     "errors": set(),
     "locks": set(),
+    "replacing": set(),
     "claims": set(),
     "children": {"tensorboard"},
     "globs": set(),
@@ -74,6 +75,7 @@ OF_CORE = {
     TORCH: {
         "errors",
         "children",
+        "replacing",
         "globs",
         "entropy",
         "correlation",
@@ -90,6 +92,7 @@ OF_CORE = {
         "errors",
         "locks",
         "children",
+        "replacing",
         "entropy",
         "correlation",
         "measurement",
