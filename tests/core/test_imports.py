@@ -21,6 +21,7 @@ CORE, TORCH, PLUGIN, PAPER = (
 # A module imports only what stands before it, and of what others made only what stands beside it.
 ORDER = {
     "errors": set(),
+    "warning": set(),
     "locks": set(),
     "replacing": set(),
     "claims": set(),
@@ -74,6 +75,7 @@ ORDER = {
 OF_CORE = {
     TORCH: {
         "errors",
+        "warning",
         "children",
         "replacing",
         "globs",
