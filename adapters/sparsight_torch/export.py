@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import os
 import warnings
 from pathlib import Path
 from typing import Any
@@ -15,6 +13,7 @@ from onnx import numpy_helper
 from torch import nn
 
 from sparsight.errors import MissingExtraError, ModelError, RunError, UsageError
+from sparsight.replacing import replacing
 
 from .probe_set import Probes, ProbeSet
 from .probing import device_of, evaluating
@@ -60,11 +59,9 @@ class OnnxExporter:
         unfinished = target.with_name(target.name + ".unfinished")
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            onnx.save_model(self._proto, unfinished)
-            os.replace(unfinished, target)
+            with replacing(target, unfinished):
+                onnx.save_model(self._proto, unfinished)
         except OSError as error:
-            with contextlib.suppress(OSError):  # a full disk wants its room back
-                unfinished.unlink()
             raise RunError(f"cannot write {target}: {error.strerror or error}") from None
         return target
 

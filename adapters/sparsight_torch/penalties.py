@@ -20,12 +20,13 @@ from torch.optim import Optimizer
 
 from sparsight.correlation import Centre
 from sparsight.errors import TargetError, UsageError
+from sparsight.warning import warn
 
 from .capture import Capture, Weakly, in_backward
 from .channel_axes import ChannelAxes, channels_of
 from .functional import Form, Reduction, decorrelation_penalty, reduced, rfav_entropy
 from .mask import MaskInput, as_mask, unfitting
-from .reminders import expect_call, expect_no_call, warn
+from .reminders import expect_call, expect_no_call
 from .targets import (
     Selection,
     Target,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any, TypeAlias
@@ -10,6 +9,7 @@ from typing import Any, TypeAlias
 from torch import Tensor, nn
 
 from sparsight.errors import UsageError
+from sparsight.warning import warn
 
 from .penalties import Penalty
 
@@ -96,11 +96,11 @@ class PenaltySet:
             if name in states:
                 penalty.load_state_dict(states[name])
             elif any(callable(target.strength) for target in penalty.targets):
-                _warn(f"no state of the penalty {name!r} was saved: its schedule starts anew")
+                warn(f"no state of the penalty {name!r} was saved: its schedule starts anew")
         lost = ", ".join(repr(name) for name in states if name not in self._penalties)
         if lost:
             known = ", ".join(self._penalties)
-            _warn(f"there is no penalty {lost}, whose state was saved; there are: {known}")
+            warn(f"there is no penalty {lost}, whose state was saved; there are: {known}")
 
     def _check(self, model: nn.Module) -> None:
         modules = set(model.modules())
@@ -136,7 +136,3 @@ def _named(penalties: object) -> dict[str, Penalty]:
                 "[SparsityReg(model, {'conv3': 1e-3})], or a function that makes them for a model"
             )
     return named
-
-
-def _warn(message: str) -> None:
-    warnings.warn(message, stacklevel=3)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import operator
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +15,7 @@ from sparsight.correlation import Centre
 from sparsight.errors import RunError, UsageError, nearest
 from sparsight.measurement import LayerMeasurement
 from sparsight.probes import shown_positions, shown_probes
+from sparsight.warning import warn
 from sparsight.writer import RunWriter
 
 from .distributed import rank
@@ -140,7 +140,7 @@ class Recorder:
             self._writer.close()
         except RunError as error:
             lost = _epochs(self._writer.lost)
-            warnings.warn(f"{error}; {lost} could not be written, to the end", stacklevel=2)
+            warn(f"{error}; {lost} could not be written, to the end")
 
     def __enter__(self) -> Recorder:
         return self
@@ -159,17 +159,13 @@ class Recorder:
                 self._failing.add(what)
                 waiting = _epochs(self._writer.waiting) if what == "records" else ""
                 kept = f", and {waiting} waits in memory until that works" if waiting else ""
-                _warn(f"{error}; training goes on{kept or ' without a complete record'}")
+                warn(f"{error}; training goes on{kept or ' without a complete record'}")
         else:
             if what in self._failing:
                 self._failing.remove(what)
                 late = f", with {_epochs(waited)}, which waited" if waited else ""
                 lost = f"; lost: {_epochs(self._writer.lost)}" if self._writer.lost else ""
-                _warn(f"{what} can be written to {self.logdir} again{late}{lost}")
-
-
-def _warn(text: str) -> None:
-    warnings.warn(text, stacklevel=5)  # where `record` was called
+                warn(f"{what} can be written to {self.logdir} again{late}{lost}")
 
 
 def _epochs(steps: Sequence[int]) -> str:

@@ -1,22 +1,15 @@
-"""What warns of a lost penalty: at the line that lost it, or when an optimiser steps without it."""
+"""Who waits for the first call of a penalty: it is told when an optimiser steps without it."""
 
 from __future__ import annotations
 
-import os
-import sys
-import warnings
-from pathlib import Path
 from typing import Any, Protocol
 from weakref import WeakSet
 
-import torch
 from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_post_hook
 from torch.utils.hooks import RemovableHandle
 
-__all__ = ["expect_call", "expect_no_call", "warn"]
-
-_INSIDE = tuple(f"{Path(file).parent}{os.sep}" for file in (torch.__file__, __file__))
+__all__ = ["expect_call", "expect_no_call"]
 
 
 class Expected(Protocol):
@@ -46,14 +39,6 @@ def expect_no_call(expected: Expected) -> None:
     _waiting.discard(expected)
     while _handles and not _waiting:
         _handles.pop().remove()
-
-
-def warn(message: str) -> None:
-    """A warning at the line of the user's own code that led to it, not at PyTorch's hooks."""
-    level, frame = 1, sys._getframe()
-    while frame.f_back is not None and frame.f_code.co_filename.startswith(_INSIDE):
-        level, frame = level + 1, frame.f_back
-    warnings.warn(message, stacklevel=level)
 
 
 def _tell(optimizer: Optimizer, args: Any, kwargs: Any) -> None:

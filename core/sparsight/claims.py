@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 import weakref
 from collections.abc import Callable
 from pathlib import Path
 
 from .errors import RunError
 from .locks import FileLock
+from .warning import warn
 
 __all__ = ["RunClaim"]
 
@@ -72,10 +72,9 @@ class RunClaim:
         _CLAIMS[place] = self
         if self._lock.problem is not None and not self._warned:
             self._warned = True
-            warnings.warn(
+            warn(
                 f"{self._logdir} cannot be locked against other processes ({self._lock.problem}): "
                 "see to it that only one at a time records into it",
-                stacklevel=4,
             )
 
     def _yield(self) -> None:

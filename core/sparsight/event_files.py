@@ -21,6 +21,7 @@ from typing import Literal
 
 from . import events, schema
 from .errors import RunError
+from .replacing import replacing
 
 __all__ = ["EventFile", "Place", "is_read_last", "last_place", "ours"]
 
@@ -138,13 +139,8 @@ def open_file(path: Path, mode: Literal["xb", "ab"]) -> FileIO:
 
 
 def _write_whole(path: Path, unfinished: Path, records: Sequence[bytes]) -> None:
-    try:
-        with open_file(unfinished, "xb") as file:
-            for record in records:
-                rest = memoryview(record)
-                while rest:
-                    rest = rest[file.write(rest) :]
-        os.replace(unfinished, path)
-    except BaseException:
-        unfinished.unlink(missing_ok=True)
-        raise
+    with replacing(path, unfinished), open_file(unfinished, "xb") as file:
+        for record in records:
+            rest = memoryview(record)
+            while rest:
+                rest = rest[file.write(rest) :]

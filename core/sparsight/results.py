@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import importlib
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 
 from .errors import RunError, UsageError
 from .measurement import LayerMeasurement
+from .replacing import replacing
 from .schema import COLUMNS
 from .writer import RunWriter
 
@@ -69,7 +69,9 @@ def write_table(path: Path, steps: Steps) -> None:
     """
     check_table_path(path)
     try:
-        with _complete(path) as unfinished:
+        target = path.resolve()  # what a link leads to, so that it stays a link
+        beside = target.with_name(f"{target.name}.{os.getpid()}.unfinished")
+        with replacing(target, beside) as unfinished:
             if path.suffix == ".npz":
                 with unfinished.open("wb") as file:
                     np.savez(file, **_arrays(steps))  # type: ignore[arg-type]  # names of arrays
@@ -79,19 +81,6 @@ def write_table(path: Path, steps: Steps) -> None:
                 _write_parquet(unfinished, list(_rows(steps)))
     except OSError as error:
         raise RunError(f"cannot write {path}: {error.strerror or error}") from None
-
-
-@contextlib.contextmanager
-def _complete(path: Path) -> Iterator[Path]:
-    """A file to write beside another one, whose place it takes once it is complete; if that fails,
-    what was there stays as it was."""
-    target = path.resolve()  # what a link leads to, so that it stays a link
-    unfinished = target.with_name(f"{target.name}.{os.getpid()}.unfinished")
-    try:
-        yield unfinished
-        os.replace(unfinished, target)
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def _rows(steps: Steps) -> Iterable[dict[str, Any]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import time
-import warnings
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from .claims import RunClaim
 from .errors import RunError
 from .event_files import EventFile, is_read_last, last_place
 from .measurement import LayerMeasurement
+from .warning import warn
 
 __all__ = ["EventSink", "RunWriter", "step_event"]
 
@@ -163,10 +163,9 @@ class RunWriter:
     def _begin(self) -> None:
         self.claim()
         if self._is_gone():
-            warnings.warn(
+            warn(
                 f"{self.logdir} was deleted while it was recorded into: what it held is gone, and "
                 "what follows goes into a new event file there",
-                stacklevel=4,
             )
             self._shared, self._shared_seen = None, False
             self._close_file()
@@ -234,10 +233,9 @@ class RunWriter:
         """Go on in a file of our own."""
         self._shared, self._shared_seen = None, False
         self._probes_written.clear()
-        warnings.warn(
+        warn(
             f"the event file in {self.logdir} that was shared with another writer {why}; what "
             "follows goes into a file of our own",
-            stacklevel=5,
         )
 
     def _close_file(self) -> None:
@@ -250,7 +248,7 @@ class RunWriter:
         try:
             self.close()
         except RunError as error:
-            warnings.warn(f"{error}; steps {self.lost} are lost", stacklevel=6)
+            warn(f"{error}; steps {self.lost} are lost")
 
     def _failure(self, error: OSError) -> RunError:
         return RunError(f"cannot write to {self.logdir}: {_reason(error)}")
@@ -268,10 +266,9 @@ class RunWriter:
         now = time.time() if given is None or not np.isfinite(given) else given
         if given is None and now <= self._latest:
             if now < self._latest - _SET_BACK:
-                warnings.warn(
+                warn(
                     f"the clock stands {self._latest - now:.0f} seconds before what {self.logdir} "
                     "holds already: times go on from there, so that nothing is lost",
-                    stacklevel=4,
                 )
             now = self._latest + _MOMENT
         self._latest = max(self._latest, now)

@@ -10,6 +10,7 @@ from typing import IO, Any
 import torch
 
 from sparsight.errors import RunError
+from sparsight.replacing import replacing
 
 __all__ = ["read_state", "write_bytes", "write_state"]
 
@@ -43,10 +44,9 @@ def _write(path: Path, into: Callable[[IO[bytes]], Any]) -> None:
     unfinished = path.with_name(f"{path.name}.unfinished")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(unfinished, "wb") as file:
+        with replacing(path, unfinished), open(unfinished, "wb") as file:
             into(file)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(unfinished, path)
     except (OSError, RuntimeError) as error:  # PyTorch's own for a full disk
         raise RunError(f"cannot write {path}: {error}") from None

@@ -112,8 +112,10 @@ def test_a_full_disk_is_told_when_it_begins_and_when_it_ends(net, probes, tmp_pa
         recorder.record(0)
         for epoch in (1, 5):
             disk.room = 100
-            with pytest.warns(UserWarning, match=f"goes on, and epoch {epoch} waits in memory"):
+            kept = f"goes on, and epoch {epoch} waits in memory"
+            with pytest.warns(UserWarning, match=kept) as caught:
                 assert recorder.record(epoch)
+            assert caught[0].filename == __file__  # at the user's own line
             recorder.record(epoch + 1)  # said once: a second warning would be an error here
             disk.room = None
             again = f"can be written to .* again, with epochs {epoch}, {epoch + 1}, which waited"

@@ -272,8 +272,9 @@ def test_a_clock_far_behind_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         write(run, 0)
     clock(monkeypatch, 1.7e9 - 3600)
     told = pytest.warns(UserWarning, match="the clock stands 3600 seconds before")
-    with RunWriter(tmp_path) as run, told:
+    with RunWriter(tmp_path) as run, told as caught:
         write(run, 1)
+    assert caught[0].filename == __file__
 
 
 @pytest.mark.filterwarnings("ignore:the clock stands")
@@ -492,7 +493,9 @@ def test_a_file_system_without_locks_is_told(
 
     monkeypatch.setattr(fcntl, "flock", no_locks)
     with RunWriter(tmp_path) as run:
-        with pytest.warns(UserWarning, match=r"cannot be locked .*No locks available.: see to it"):
+        told = r"cannot be locked .*No locks available.: see to it"
+        with pytest.warns(UserWarning, match=told) as caught:
             write(run, 0)
+        assert caught[0].filename == __file__
         write(run, 1)
     assert read_run(tmp_path).steps == (0, 1)

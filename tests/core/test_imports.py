@@ -21,7 +21,9 @@ CORE, TORCH, PLUGIN, PAPER = (
 # A module imports only what stands before it, and of what others made only what stands beside it.
 ORDER = {
     "errors": set(),
+    "warning": set(),
     "locks": set(),
+    "replacing": set(),
     "claims": set(),
     "children": {"tensorboard"},
     "globs": set(),
@@ -73,8 +75,9 @@ ORDER = {
 OF_CORE = {
     TORCH: {
         "errors",
-        "locks",
+        "warning",
         "children",
+        "replacing",
         "globs",
         "entropy",
         "correlation",
@@ -89,10 +92,11 @@ OF_CORE = {
     PLUGIN: {"errors", "schema", "onset"},
     PAPER: {
         "errors",
-        "entropy",
-        "correlation",
         "locks",
         "children",
+        "replacing",
+        "entropy",
+        "correlation",
         "measurement",
         "reader",
         "onset",

@@ -18,6 +18,7 @@ from ..probe_sources import Arrays, PictureOptions, choose, out_of_range, read_p
 from ..probes import ProbeSet, load_probes, shown_positions, shown_probes
 from ..recording import CheckpointRecorder, Measured
 from ..results import Measurements, check_table_path, write_table
+from ..schema import ShownProbes
 from .output import console, number, plain, print_table, progress, remark
 
 __all__ = ["Campaign", "Source"]
@@ -56,6 +57,10 @@ class Campaign:
     _seen: dict[Path, State] = field(default_factory=dict, init=False)
     """The state in which each checkpoint was measured, or could not be."""
     _said: set[str] = field(default_factory=set, init=False)
+    _watches: bool = field(default=False, init=False)
+    _awaits_probes: bool = field(default=False, init=False)
+    """Whether probes that cannot be read may be there later."""
+    _recorder: CheckpointRecorder | None = field(default=None, init=False)
 
     def run(self, watch: bool = False) -> None:
         """Measure what is there, and with `watch` what comes, until Ctrl-C.
@@ -69,20 +74,20 @@ class Campaign:
         if watch:
             self._await_samples()
         with contextlib.ExitStack() as stack:
-            self._recorder: CheckpointRecorder | None = None
             if self.logdir is not None:
-                shown = shown_positions(self.settings.shown, len(self._samples))
-                samples = self._samples
-                pictures = shown_probes(
-                    samples.samples, shown, tuple(samples.same_for_all.values())
-                )
-                self._recorder = stack.enter_context(CheckpointRecorder(self.logdir, pictures))
+                recorder = CheckpointRecorder(self.logdir, self._shown())
+                self._recorder = stack.enter_context(recorder)
             self._measure_all(self._ready)
             with contextlib.suppress(KeyboardInterrupt):
                 while watch:
                     time.sleep(_POLL)
                     self._measure_all(self._settled())
         self._finish(watch)
+
+    def _shown(self) -> ShownProbes:
+        samples = self._samples
+        shown = shown_positions(self.settings.shown, len(samples))
+        return shown_probes(samples.samples, shown, tuple(samples.same_for_all.values()))
 
     def _find(self) -> list[Checkpoint]:
         return find_checkpoints(self.sources, self.step_pattern, some=self._watches)
