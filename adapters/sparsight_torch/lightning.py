@@ -137,6 +137,7 @@ def _penalised(
             output = original(*inputs, **keywords)
         loss = output.get("loss") if isinstance(output, Mapping) else output
         if loss is None:  # the step is skipped
+            penalties.forget()
             return output
         for name, value in penalties().items():
             module.log(f"penalty/{name}", value.detach())

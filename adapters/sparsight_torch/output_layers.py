@@ -13,7 +13,7 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakIdKeyDictionary
 
-__all__ = ["FeedTrace"]
+__all__ = ["FeedTrace", "operator_name"]
 
 _ALL = range(1_000)
 
@@ -114,7 +114,7 @@ class FeedTrace(TorchDispatchMode):
                 result = func.decompose(*args, **kwargs)
             if result is not NotImplemented:
                 return result
-        sources = self._passed_on(_name(func), args, kwargs)
+        sources = self._passed_on(operator_name(func), args, kwargs)
         result = func(*args, **kwargs)
         if sources is not None:
             for tensor in _tensors((result, [args[i] for i in _written(func) if i < len(args)])):
@@ -182,7 +182,8 @@ def _tensors(values: Any) -> Iterator[Tensor]:
         yield from _tensors(list(values.values()))
 
 
-def _name(func: Any) -> str:
+def operator_name(func: Any) -> str:
+    """The name of what a dispatch mode was called with: an operator, or one of higher order."""
     return str(func.overloadpacket.__name__ if hasattr(func, "overloadpacket") else func)
 
 

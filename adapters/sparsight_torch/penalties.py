@@ -135,6 +135,9 @@ class Penalty(ABC):
         """Within it, forwards add up, for penalties that look at what a forward computes."""
         yield
 
+    def forget(self) -> None:  # noqa: B027
+        """Forget forwards that are not to be penalised, for penalties that look at these."""
+
     def state_dict(self) -> dict[str, Any]:
         """What a resumed training run needs: how far the schedules of strengths have come."""
         return {"step": self.step}
@@ -177,7 +180,7 @@ class SparsityReg(Penalty):
     L_s = - sum over targets of lambda * (sum over positions, mean over the batch) of H. Each
     forward of `model` with gradients replaces what the one before left, and calling the penalty
     takes it; forwards without gradients change nothing. The first time that what a forward in
-    training mode left is lost in this way, a warning says so.
+    training mode left is lost in this way, a warning says so, unless `forget` was called after it.
 
     `targets` gives lambda, or a schedule of it, by layer name, glob or module type, or is the path
     of a targets.toml. `reduction="mean"` averages over positions instead of summing.
@@ -186,9 +189,6 @@ class SparsityReg(Penalty):
     layers. An activation has that of the layer that ran before it. `copy` measures a copy of each
     output, for networks that overwrite it in place; by default that is done where a module of the
     network has `inplace=True`.
-
-    The hooks are gone with the penalty, when nothing refers to it any more, or after `detach`. A
-    new one with the same `at` and `reduction` detaches an older one on a common target, and warns.
 
     `mask` names an input of the model's forward, [N, *map], that is 0 at padded positions: in
     layers whose maps have its shape they count for nothing. Where it is left out of a forward, or
@@ -277,6 +277,14 @@ class SparsityReg(Penalty):
         finally:
             self._accumulating = False
 
+    def forget(self) -> None:
+        """Forget forwards that are not to be penalised; harmless where there were none.
+
+        For one, those by which a GAN's generator is trained through its discriminator.
+        """
+        self._pending.clear()
+        self._dropped = False
+
     def detach(self) -> None:
         """Remove the hooks and forget what is pending; the model is as it was."""
         super().detach()
@@ -360,7 +368,8 @@ class SparsityReg(Penalty):
             warn(
                 "the network ran again before SparsityReg was called, so that the penalty of the "
                 "earlier forward is lost: for several forwards in one loss, run them within `with "
-                "sparsity.accumulate():`; those that are not trained on, under torch.no_grad()",
+                "sparsity.accumulate():`; those that are not trained on, under torch.no_grad(); "
+                "after others that are not to be penalised, call sparsity.forget()",
             )
 
     def _receive(self, name: str, output: Tensor) -> None:

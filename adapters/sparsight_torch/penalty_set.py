@@ -12,6 +12,7 @@ from sparsight.errors import UsageError
 from sparsight.warning import warn
 
 from .penalties import Penalty
+from .reminders import expect_no_call
 
 __all__ = ["Penalties", "PenaltySet"]
 
@@ -49,6 +50,8 @@ class PenaltySet:
         except UsageError:
             self.detach()
             raise
+        for penalty in self._penalties.values():
+            expect_no_call(penalty)  # the trainer sees to it; a step that it skips is no loss
         if self._states is not None:
             self.load_state_dict(self._states)
         self._states = None
@@ -72,6 +75,11 @@ class PenaltySet:
     def __call__(self) -> dict[str, Tensor]:
         """The value of each penalty, by name; also a step of their schedules."""
         return {name: penalty() for name, penalty in self._penalties.items()}
+
+    def forget(self) -> None:
+        """Forget forwards that are not trained on: a step that the trainer skips."""
+        for penalty in self._penalties.values():
+            penalty.forget()
 
     @property
     def values(self) -> dict[str, float]:

@@ -140,7 +140,8 @@ class _Probing:
     def attached(self) -> Iterator[None]:
         with Capture(self.layers, self._receive):
             if self.everything:
-                with self._trace:
+                # Compiled operators are not seen, and what must be compiled would not run.
+                with torch.compiler.set_stance("force_eager"), self._trace:
                     yield
             else:
                 yield

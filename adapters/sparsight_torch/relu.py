@@ -9,6 +9,8 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakIdKeyDictionary
 
+from .output_layers import operator_name
+
 __all__ = ["ReluTrace"]
 
 _CLAMPS = {"hardtanh", "hardtanh_", "clamp", "clamp_", "clamp_min", "clamp_min_"}
@@ -36,6 +38,8 @@ class ReluTrace(TorchDispatchMode):
     in-place ReLU overwrites it, once for each name that reaches one.
     """
 
+    supports_higher_order_operators = True  # a network that calls one is to run as without us
+
     def __init__(self, receive: Callable[[str, Tensor], None]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._receive = receive
@@ -56,7 +60,7 @@ class ReluTrace(TorchDispatchMode):
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
-        operator = func.overloadpacket.__name__
+        operator = operator_name(func)
         names: frozenset[str] = frozenset()
         if _is_relu(operator, args):
             for name in sorted(self._names.pop(args[0], names) - self._arrived):

@@ -1,6 +1,7 @@
 """SparsityCallback in real Lightning training."""
 
 import signal
+import warnings
 
 import numpy as np
 import pytest
@@ -139,6 +140,24 @@ def test_without_a_logger_it_records_into_a_folder(tmp_path):
     assert read_run(tmp_path / "sparsight").steps == (-1, 0, 1)
     fit(Module(), SparsityCallback(probes=torch.randn(5, 1, 6, 6), logdir=tmp_path / "x"), tmp_path)
     assert read_run(tmp_path / "x").steps == (-1, 0, 1)
+
+
+def test_a_step_that_is_skipped_is_no_lost_penalty(tmp_path):
+    class Skipping(Module):
+        def training_step(self, batch, index):
+            loss = super().training_step(batch, index)
+            return loss if index == 2 else None
+
+    def both(module):
+        return [*penalties(module), DecorrReg(module, {"net.0": 0.1})]
+
+    module = Skipping()
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        callback = SparsityCallback(both)
+        fit(module, callback, tmp_path)
+    assert not [w for w in said if "Reg" in str(w.message)]
+    assert callback.state_dict()["sparsity"] == {"step": 2}
 
 
 def test_manual_optimisation_is_refused(tmp_path):

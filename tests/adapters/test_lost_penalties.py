@@ -84,6 +84,28 @@ def test_forwards_that_are_not_trained_on_do_not_warn(images):
         (loss + sparsity()).backward()
 
 
+def test_forwards_that_are_forgotten_do_not_warn(images):
+    """A generator that is trained through the discriminator, whose passes alone are penalised."""
+    discriminator, alone = network(), network()
+    sparsity = SparsityReg(discriminator, {"0": 1e-3})
+    for _ in range(2):
+        with sparsity.accumulate():
+            discriminator(images)
+            discriminator(-images)
+        both = sparsity()
+        discriminator(images.clone().requires_grad_()).sum().backward()
+        sparsity.forget()
+    expected = SparsityReg(alone, {"0": 1e-3})
+    alone.load_state_dict(discriminator.state_dict())
+    total = 0
+    for sign in (1, -1):
+        alone(sign * images)
+        total = total + expected()
+    assert torch.allclose(both, total)
+    with pytest.raises(UsageError, match="without a forward"):
+        sparsity()
+
+
 def test_the_usual_loops_do_not_warn(images):
     model = network()
     sparsity, decorrelation = SparsityReg(model, {"0": 1e-3}), DecorrReg(model, {"0": 1e-3})

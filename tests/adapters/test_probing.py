@@ -204,3 +204,32 @@ def test_what_counts_as_the_relu_of_a_layer(function, arrives):
         trace.follow("layer", output)
         function(output)
     assert seen == ["layer"] * arrives
+
+
+def _eagerly(values: Tensor) -> Tensor:
+    return torch.relu(values)
+
+
+def _by_a_condition(values: Tensor) -> Tensor:
+    return torch.cond(values.sum() > 0, torch.sigmoid, torch.tanh, (values,))
+
+
+@pytest.mark.parametrize("layers", [None, ["*"]])
+@pytest.mark.parametrize("way", ["compiled", "condition"])
+def test_parts_that_compilers_take_are_measured_in_every_batch(way, layers):
+    class Parts(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.second, self.last = (nn.Linear(4, 4) for _ in range(3))
+            compiled = torch.compile(_eagerly, backend="eager", fullgraph=True)
+            self.activation = compiled if way == "compiled" else _by_a_condition
+
+        def forward(self, values: Tensor) -> Tensor:
+            return self.last(torch.relu(self.second(self.activation(self.first(values)))))
+
+    parts, probes = Parts(), torch.randn(10, 4)
+    first, second, *_ = measure(parts, probes, layers=layers, batch_size=4)
+    with torch.no_grad():
+        dead = (parts.second(parts.activation(parts.first(probes))) <= 0).all(0).float().mean()
+    assert second.statistics["dead_fraction"] == pytest.approx(float(dead))
+    assert np.isfinite(first.statistics["dead_fraction"]) == (way == "compiled")
