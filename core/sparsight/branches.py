@@ -151,9 +151,13 @@ class _Values:
             return None
         if _bodies(node):
             return None
-        given = {part: self.value(part, depth - 1) for part in node.input if part}
-        sizes = [0 if value is None else max(value.size, 1) for value in given.values()]
-        if any(value is None for value in given.values()) or math.prod(sizes) > _LARGEST:
+        given = {}
+        for part in filter(None, node.input):
+            value = self.value(part, depth - 1)
+            if value is None:
+                return None
+            given[part] = value
+        if math.prod(max(value.size, 1) for value in given.values()) > _LARGEST:
             return None
         (result,) = evaluated(node, self._opset, [name], given)
         return np.asarray(result)
