@@ -11,9 +11,8 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import numpy_helper
-from onnx.reference import ReferenceEvaluator
 
-from .constants import attribute
+from .constants import RANDOM, attribute, evaluated
 from .shape_inference import elements
 
 __all__ = ["inline_branches"]
@@ -22,8 +21,6 @@ _LARGEST = 2**20  # numbers that a step to a condition may make
 _DEEP = 64  # steps to a condition
 _UNBOUNDED = {"ConstantOfShape", "EyeLike", "Expand", "OneHot", "Pad", "Range", "Resize", "Tile"}
 """Operators that may make more numbers than the product of those that they read."""
-_RANDOM = {"Bernoulli", "Multinomial", "RandomNormal", "RandomUniform"}
-_RANDOM |= {"RandomNormalLike", "RandomUniformLike"}
 
 
 def inline_branches(proto: onnx.ModelProto, known: Mapping[str, NDArray[Any]]) -> bool:
@@ -121,7 +118,8 @@ class _Values:
     """Values that no probe changes, computed by ONNX's reference evaluator, if they are small."""
 
     def __init__(self, proto: onnx.ModelProto, known: Mapping[str, NDArray[Any]]) -> None:
-        self._opsets = proto.opset_import
+        standard = (entry for entry in proto.opset_import if entry.domain in ("", "ai.onnx"))
+        self._opset = max((entry.version for entry in standard), default=1)
         self._graph = proto.graph  # whose initializers become more
         self._producers: dict[str, onnx.NodeProto] = {}
         self._values: dict[str, NDArray[Any] | None] = dict(known)
@@ -149,20 +147,17 @@ class _Values:
             return None
 
     def _evaluated(self, node: onnx.NodeProto, name: str, depth: int) -> NDArray[Any] | None:
-        if node.op_type in _UNBOUNDED | _RANDOM or node.domain not in ("", "ai.onnx"):
+        if node.op_type in _UNBOUNDED | RANDOM or node.domain not in ("", "ai.onnx"):
             return None
         if _bodies(node):
             return None
-        given = {part: self.value(part, depth - 1) for part in node.input if part}
-        sizes = [0 if value is None else max(value.size, 1) for value in given.values()]
-        if any(value is None for value in given.values()) or math.prod(sizes) > _LARGEST:
+        given = {}
+        for part in filter(None, node.input):
+            value = self.value(part, depth - 1)
+            if value is None:
+                return None
+            given[part] = value
+        if math.prod(max(value.size, 1) for value in given.values()) > _LARGEST:
             return None
-        graph = onnx.helper.make_graph(
-            [node],
-            "step",
-            [onnx.ValueInfoProto(name=part) for part in given],
-            [onnx.ValueInfoProto(name=name)],
-        )
-        step = onnx.helper.make_model(graph, opset_imports=self._opsets)
-        (result,) = ReferenceEvaluator(step).run(None, given)
+        (result,) = evaluated(node, self._opset, [name], given)
         return np.asarray(result)

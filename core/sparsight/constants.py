@@ -18,7 +18,16 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-__all__ = ["Constants", "Description", "Stored", "attribute", "attribute_tensors", "dense"]
+__all__ = [
+    "RANDOM",
+    "Constants",
+    "Description",
+    "Stored",
+    "attribute",
+    "attribute_tensors",
+    "dense",
+    "evaluated",
+]
 
 Stored = TensorProto | onnx.SparseTensorProto | NDArray[Any]
 """Of initializers and Constant nodes; an array where the node holds numbers without a tensor."""
@@ -30,7 +39,7 @@ _MAX_PRODUCT = 2**36  # multiplications of one matrix product
 _MAX_LOOP = 2**16  # numbers that go through operators which are evaluated in Python's own loops
 _MAX_NODES = 1024
 
-_RANDOM = frozenset(
+RANDOM = frozenset(
     {
         "Bernoulli",
         "Multinomial",
@@ -40,6 +49,7 @@ _RANDOM = frozenset(
         "RandomUniformLike",
     }
 )
+"""Operators that make something else each time."""
 
 _WHOLE = frozenset(
     {
@@ -300,7 +310,7 @@ class Constants:
         plain, opset = _standard(node, self._opset())
         names = [name for name in plain.output if name]
         try:
-            made = _run(plain, opset, names, feeds)
+            made = evaluated(plain, opset, names, feeds)
         except Exception as error:  # whatever the numbers of a damaged file lead to
             raise _NotComputedError(f"{node.op_type}: {_line(error)}") from None
         values = dict(zip(names, map(np.asarray, made), strict=True))
@@ -354,7 +364,7 @@ def _computable(node: onnx.NodeProto) -> onnx.NodeProto:
     kind = node.op_type
     if node.domain not in ("", "ai.onnx") and not _is_standard(node):
         raise _NotComputedError(f"{node.domain}.{kind} makes them")
-    if kind in _RANDOM or (kind == "Dropout" and len(node.input) > 2):
+    if kind in RANDOM or (kind == "Dropout" and len(node.input) > 2):
         raise _NotComputedError(f"{kind} makes them at random")
     if any(entry.HasField("g") or entry.graphs for entry in node.attribute):
         raise _NotComputedError(f"{kind} makes them, which may run its body never or often")
@@ -410,9 +420,13 @@ def _is_quick(product: Description, factor: Description) -> bool:
     return product.element_type in floats and product.size * longest <= _MAX_PRODUCT
 
 
-def _run(
+def evaluated(
     node: onnx.NodeProto, opset: int, names: list[str], feeds: Mapping[str, NDArray[Any]]
 ) -> list[Any]:
+    """What ONNX's reference evaluation makes of one operator of the standard, by output name.
+
+    Raises whatever the evaluation of such numbers raises.
+    """
     # Imports hundreds of modules, and most models compute nothing from their constants.
     from onnx.reference import ReferenceEvaluator
 

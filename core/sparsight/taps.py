@@ -155,7 +155,9 @@ def said_by_default(chosen: Taps) -> list[str]:
         noun = "the output layer" if len(outputs) == 1 else "the output layers"
         parts.append(f"{noun} {few}, whose entropy falls by design (--layers measures them too)")
     elif all(tap.output_layer for tap in chosen.taps):
-        return ["all layers are output layers, whose entropy falls by design; they are measured"]
+        which = "all layers that can be measured" if others else "all layers"
+        few = f"; {others} cannot be measured (sparsight taps says why)" if others else ""
+        return [f"{which} are output layers, whose entropy falls by design; they are measured{few}"]
     if others:
         parts.append(f"{others} that cannot be measured (sparsight taps says why)")
     return [f"left out: {'; '.join(parts)}"] if parts else []

@@ -131,6 +131,19 @@ def test_a_model_of_nothing_but_output_layers_has_them_measured(caplog):
     assert "all layers are output layers" in caplog.text
 
 
+def test_layers_that_cannot_be_measured_are_told_beside_output_layers_that_are(caplog):
+    weights = {"out.weight": graphs.random((6, 3))}
+    nodes = [node("Transpose", "x", "t"), node("MatMul", "x t", "p"), node("MatMul", "p x", "q")]
+    nodes += [node("Gemm", "q out.weight", "y")]
+    content = graphs.model(nodes, {"x": [3, 6]}, ["y"], weights)
+    with caplog.at_level("INFO", "sparsight"):
+        sparsight.analyze(content, graphs.random((3, 6)), device="cpu")
+    assert (
+        "all layers that can be measured are output layers, whose entropy falls by design; they "
+        "are measured; 2 cannot be measured (sparsight taps says why)"
+    ) in caplog.text
+
+
 def test_what_is_left_out_by_default_is_said_in_one_line(caplog):
     weights = {f"{name}.weight": graphs.random((4, 4)) for name in "abcdefgh"}
     nodes = [node("MatMul", "x a.weight", "t"), node("MatMul", "t x", "y0")]

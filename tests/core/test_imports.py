@@ -186,6 +186,12 @@ def test_import_sparsight_stays_light():
     assert not loaded_by("import sparsight; sparsight.rfav_entropy") & heavy
 
 
+def test_opening_models_does_not_load_the_reference_evaluation():
+    code = "import sys, sparsight.analysis; print('onnx.reference' in sys.modules)"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "False"
+
+
 def test_help_stays_light():
     assert not loaded_by("from sparsight.cli import main; main(['--help'])") & {
         "onnx",
