@@ -47,6 +47,7 @@ def saved(content: bytes, level: str, folder: Path) -> Path:
     options.graph_optimization_level = LEVELS[level]
     options.optimized_model_filepath = str(folder / f"{level}.onnx")
     options.log_severity_level = 4
+    options.intra_op_num_threads = 1  # waiting threads would take the processor from other tests
     onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     return folder / f"{level}.onnx"
 
