@@ -87,7 +87,16 @@ OF_CORE = {
         "probes",
     },
     PLUGIN: {"errors", "schema", "onset"},
-    PAPER: {"errors", "entropy", "correlation", "measurement", "reader", "onset", "figures"},
+    PAPER: {
+        "errors",
+        "locks",
+        "entropy",
+        "correlation",
+        "measurement",
+        "reader",
+        "onset",
+        "figures",
+    },
 }
 NEVER = {
     TORCH: {"onnxruntime", "sparsight_paper"},
