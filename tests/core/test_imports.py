@@ -90,6 +90,7 @@ OF_CORE = {
     PAPER: {
         "errors",
         "locks",
+        "children",
         "entropy",
         "correlation",
         "measurement",
