@@ -159,5 +159,8 @@ class _Values:
             given[part] = value
         if math.prod(max(value.size, 1) for value in given.values()) > _LARGEST:
             return None
-        (result,) = evaluated(node, self._opset, [name], given)
+        plain = onnx.NodeProto()
+        plain.CopyFrom(node)
+        plain.domain = ""  # which is what ai.onnx means
+        (result,) = evaluated(plain, self._opset, [name], given)
         return np.asarray(result)
