@@ -63,6 +63,7 @@ def test_analyze_and_again(folder, run):
     code, out, err = run(*analyze(folder))
     assert code == 0
     assert "conv1" in out
+    assert "3 checkpoints in" in out
     assert "tensorboard --logdir" in out
     assert err.count("left out: the output layer fc,") == 1
     recorded = read_run(folder / "run")

@@ -258,12 +258,12 @@ class Campaign:
     def _finish(self, watch: bool) -> None:
         if self.out is not None and (self._results or not self._broken):
             write_table(self.out, self._results)
-            remark(f"{len(self._results)} checkpoints in {self.out}")
+            remark(f"{_checkpoints(len(self._results))} in {self.out}")
         if self._results:
             _print_summary(max(self._results), self._results)
         if self.logdir is not None and self._recorder is not None:
             count = len(self._recorder.recorded)
-            end = f"{count} checkpoints in {self.logdir}: tensorboard --logdir {self.logdir}"
+            end = f"{_checkpoints(count)} in {self.logdir}: tensorboard --logdir {self.logdir}"
             console().print(plain(end), soft_wrap=True)
         if len(self._ready) == 1 and self._broken and not watch:
             raise next(iter(self._broken.values()))
@@ -297,6 +297,10 @@ def _may_come(probes: str) -> bool:
     """Whether probes that cannot be read may be written yet."""
     path = Path(probes)
     return path.suffix in (".npy", ".npz") or not (path.exists() or ":" in probes)
+
+
+def _checkpoints(count: int) -> str:
+    return "1 checkpoint" if count == 1 else f"{count} checkpoints"
 
 
 def _print_summary(step: int, results: dict[int, Measurements]) -> None:
