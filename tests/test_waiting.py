@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 import threading
@@ -85,3 +86,14 @@ def test_a_page_is_served_no_longer_than_its_test() -> None:
     with pytest.raises(RuntimeError, match="on purpose"):
         failing()
     assert threading.active_count() == threads
+
+
+def test_what_is_started_heeds_signals_that_the_tests_ignore() -> None:
+    """As where they run under nohup, or in the background of a shell."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with started(["sleep", "1000"]) as process:
+            process.send_signal(signal.SIGHUP)
+            assert process.wait() == -signal.SIGHUP
+    finally:
+        signal.signal(signal.SIGHUP, before)

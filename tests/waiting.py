@@ -30,10 +30,20 @@ def wait_until(look: Callable[[], T | None], process: subprocess.Popen[Any] | No
 
 @contextlib.contextmanager
 def started(command: Sequence[str], **options: Any) -> Iterator[subprocess.Popen[Any]]:
-    """A process that does not outlive the block, nor do those that it started; its pipes close."""
-    with subprocess.Popen(command, start_new_session=True, **options) as process:
+    """A process that does not outlive the block, nor do those that it started; its pipes close.
+
+    It heeds signals, whatever the tests themselves were told to ignore, as by nohup.
+    """
+    with subprocess.Popen(
+        command, start_new_session=True, preexec_fn=_heed_signals, **options
+    ) as process:
         try:
             yield process
         finally:
             with contextlib.suppress(ProcessLookupError, PermissionError):  # none is left
                 os.killpg(process.pid, signal.SIGKILL)
+
+
+def _heed_signals() -> None:
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)

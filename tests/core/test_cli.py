@@ -10,6 +10,7 @@ import pytest
 from tests.core import graphs
 from tests.core.disks import limited_disk
 from tests.core.test_analysis import PROBES, network
+from tests.waiting import started
 
 from sparsight.cli import _app, main
 from sparsight.cli.extensions import GROUP
@@ -136,9 +137,9 @@ def test_nan_share_stands_in_the_table_where_there_is_one(folder, run):
     assert "NaN" in next(line for line in out.splitlines() if "H / ln D" in line)
 
 
-def started(arguments, **streams):
-    command = [sys.executable, "-m", "sparsight", *map(str, arguments)]
-    return subprocess.Popen(command, text=True, **streams)
+def called(arguments, **streams):
+    """`sparsight` as a process of its own."""
+    return started([sys.executable, "-m", "sparsight", *map(str, arguments)], text=True, **streams)
 
 
 @pytest.mark.parametrize("command", ["taps", "taps --json", "analyze", "doctor"])
@@ -153,9 +154,9 @@ def test_an_output_that_nobody_reads(folder, command):
     }[command]
     read, write = os.pipe()
     os.close(read)
-    with started(arguments, stdout=write, stderr=subprocess.PIPE) as process:
+    with called(arguments, stdout=write, stderr=subprocess.PIPE) as process:
         os.close(write)
-        _, err = process.communicate(timeout=120)
+        _, err = process.communicate()
     assert process.returncode == 141, err
     assert "Traceback" not in err
     assert "Exception" not in err
@@ -169,9 +170,9 @@ def test_an_output_on_a_full_disk(folder, options):
     arguments = ["taps", folder / "checkpoints/epoch_1.onnx", *options]
     with (
         open("/dev/full", "w") as full,
-        started(arguments, stdout=full, stderr=subprocess.PIPE) as process,
+        called(arguments, stdout=full, stderr=subprocess.PIPE) as process,
     ):
-        _, err = process.communicate(timeout=120)
+        _, err = process.communicate()
     assert process.returncode == 2
     assert err == "sparsight: cannot write the output: No space left on device\n"
 

@@ -1,6 +1,5 @@
 """The demo as a user starts it, shorter."""
 
-import contextlib
 import os
 import re
 import shutil
@@ -179,25 +178,17 @@ serve_tensorboard(Path(sys.argv[1]), 0, Console())
 @pytest.fixture
 def served(tmp_path):
     """A process that serves TensorBoard, with its address."""
-    with subprocess.Popen(
-        [sys.executable, "-c", SERVE, str(tmp_path)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    ) as process:
-        try:
-            lines = []
-            for line in process.stdout:
-                lines.append(line)
-                if match := re.search(r"http://localhost:(\d+)/#sparsity", line):
-                    break
-            else:
-                pytest.fail("".join(lines))
-            yield process, int(match[1])
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
+    command = [sys.executable, "-c", SERVE, str(tmp_path)]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    with started(command, text=True, **pipes) as process:
+        lines = []
+        for line in process.stdout:
+            lines.append(line)
+            if match := re.search(r"http://localhost:(\d+)/#sparsity", line):
+                break
+        else:
+            pytest.fail("".join(lines))
+        yield process, int(match[1])
 
 
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGKILL", "SIGHUP"])
