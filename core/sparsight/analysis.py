@@ -42,8 +42,8 @@ __all__ = [
     "Probes",
     "Settings",
     "analyze",
-    "check_layers",
     "input_specs",
+    "known_layers",
     "match_model",
     "measurable",
     "measure",
@@ -169,10 +169,11 @@ def measure(
     `notice` is told, in a sentence, what was chosen."""
     model = model if isinstance(model, Model) else open_model(model)
     wanted = settings.computed
-    check_layers(model, settings)
+    found = known_layers(model, settings)
     samples = match_model(model, probes, settings.input_axes)
-    model = with_known(model, samples.same_for_all)
-    found = measurable(model, settings.layers, settings.names_from)
+    if found is None:
+        model = with_known(model, samples.same_for_all)
+        found = measurable(model, settings.layers, settings.names_from)
     taps = found.taps
     _check_mask(settings.mask, samples)
     keep = shown_positions(settings.shown, len(samples))
@@ -344,10 +345,12 @@ def measurable(
     return select_taps(found if names_from is None else renamed(model, found, names_from), layers)
 
 
-def check_layers(model: Model, settings: Settings) -> None:
-    """Raises ModelError, or TargetError, where `measurable` would, whatever the probes."""
-    if not any(node.op_type == "If" for node in model.graph.node):
-        measurable(model, settings.layers, settings.names_from)
+def known_layers(model: Model, settings: Settings) -> Taps | None:
+    """What `measurable` finds, before the probes are read; None where they may decide which
+    branches of the model run."""
+    if any(node.op_type == "If" for node in model.graph.node):
+        return None
+    return measurable(model, settings.layers, settings.names_from)
 
 
 def match_model(

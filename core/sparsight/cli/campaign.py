@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from ..analysis import Settings, check_layers, input_specs, match_model, measure
+from ..analysis import Settings, input_specs, known_layers, match_model, measure
 from ..checkpoints import Checkpoint, find_checkpoints
 from ..errors import ModelError, ProbeError, UsageError
 from ..evaluation import Evaluation
@@ -137,7 +137,7 @@ class Campaign:
         for checkpoint in self._ready:
             try:
                 model = open_model(checkpoint.path)
-                check_layers(model, self.settings)
+                known_layers(model, self.settings)  # its errors come before those of the probes
                 source, axes = self.source, self.settings.input_axes
                 self._awaits_probes = _may_come(source.probes)
                 arrays = read_probes(source.probes, input_specs(model, axes), source.pictures)
