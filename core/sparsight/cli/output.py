@@ -13,9 +13,16 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-__all__ = ["console", "leave_closed_output", "number", "plain", "print_table", "progress", "remark"]
-__all__ += ["write"]
-
+__all__ = [
+    "console",
+    "leave_closed_output",
+    "number",
+    "plain",
+    "print_table",
+    "progress",
+    "remark",
+    "write",
+]
 
 _CLOSED = 141
 """Exit code of a program that writes to a pipe which nobody reads any more: 128 + SIGPIPE."""

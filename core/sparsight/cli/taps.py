@@ -39,7 +39,7 @@ def taps(
     from ..model import open_model, with_known
     from ..renaming import renamed
     from ..taps import find_taps
-    from .output import remark
+    from .output import remark, write
 
     opened = open_model(model)
     if inputs:
@@ -49,8 +49,6 @@ def taps(
         found = renamed(opened, found, names_from)
     maps = {tap.name: _map_shape(opened.inferred.get(tap.tensor), tap) for tap in found.taps}
     if as_json:
-        from .output import write
-
         write(json.dumps(_as_json(found, maps), indent=2))
     else:
         _print_tables(str(model), found, maps)
