@@ -24,12 +24,12 @@ from networks import resnet50, vanilla_net
 from numpy.typing import NDArray
 from scipy.special import entr, softmax
 
-from sparsight.analysis import Settings
-from sparsight.correlation import correlation_summary
-from sparsight.instrument import instrument
-from sparsight.model import open_model
-from sparsight.session import TapSession
-from sparsight.taps import find_taps, select_taps
+from sparsight.analysis.analyze import Settings
+from sparsight.graph.instrument import instrument
+from sparsight.graph.model import open_model
+from sparsight.graph.taps import find_taps, select_taps
+from sparsight.inference.session import TapSession
+from sparsight.maths.correlation import correlation_summary
 
 Run = Callable[[], object]
 

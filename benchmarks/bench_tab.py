@@ -31,11 +31,12 @@ import numpy as np
 from playwright.sync_api import Frame, Page, sync_playwright
 from tensorboard.plugins.histogram import metadata as histogram_metadata
 
-from sparsight import events, schema
-from sparsight.correlation import correlation_summary
-from sparsight.measurement import BatchStatistics, LayerAccumulator, LayerMeasurement
-from sparsight.probes import shown_probes
-from sparsight.writer import RunWriter
+from sparsight import schema
+from sparsight.maths.correlation import correlation_summary
+from sparsight.measure.measurement import BatchStatistics, LayerAccumulator, LayerMeasurement
+from sparsight.probes.probe_set import shown_probes
+from sparsight.runs import events
+from sparsight.runs.writer import RunWriter
 
 PROBES, SIDE, CHANNELS = 16, 32, 64
 VARIANTS = 24  # measurements that the epochs take turns with: making each anew would take an hour

@@ -29,11 +29,11 @@ from urllib.parse import urlencode
 import numpy as np
 from numpy.typing import NDArray
 
-from sparsight.correlation import CorrelationSummary, correlation_summary
-from sparsight.measurement import LayerMeasurement
-from sparsight.probes import shown_probes
+from sparsight.maths.correlation import CorrelationSummary, correlation_summary
+from sparsight.measure.measurement import LayerMeasurement
+from sparsight.probes.probe_set import shown_probes
+from sparsight.runs.writer import RunWriter
 from sparsight.schema import COLUMNS, LayerInfo
-from sparsight.writer import RunWriter
 
 PROBES = 16
 LOADERS = {"rust": "true", "python": "false"}

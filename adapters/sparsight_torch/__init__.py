@@ -7,16 +7,16 @@ try:
 except ImportError:
     raise MissingExtraError("torch", "torch", "sparsight_torch") from None
 
-from .export import OnnxExporter
 from .functional import (
     decorrelation_penalty,
     filter_correlations,
     rfav_entropy,
     sparsity_penalty,
 )
-from .penalties import DecorrReg, SparsityReg
-from .probing import measure
-from .recorder import Recorder
+from .penalties.penalties import DecorrReg, SparsityReg
+from .recording.onnx_export import OnnxExporter
+from .recording.probing import measure
+from .recording.recorder import Recorder
 
 __all__ = [
     "DecorrReg",

@@ -13,11 +13,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sparsight.correlation import Centre
 from sparsight.errors import UsageError
+from sparsight.maths.correlation import Centre
 
-from .backends import chunks, compute_entropy, entropy_of_exponentials, widened
-from .mask import as_mask
+from .kernels.backends import chunks, compute_entropy, entropy_of_exponentials, widened
+from .padding_mask import as_mask
 
 __all__ = [
     "Form",

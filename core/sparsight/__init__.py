@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING, Any
 from .errors import SparsightError
 
 if TYPE_CHECKING:
-    from .analysis import analyze
-    from .correlation import correlation_summary, filter_correlations
-    from .entropy import relative_entropy, rfav_entropy, rfav_rms, scale_free_entropy
-    from .measurement import LayerMeasurement
-    from .model import open_model
-    from .onset import find_onset
-    from .reader import read_run
-    from .taps import find_taps
-    from .writer import RunWriter
+    from .analysis.analyze import analyze
+    from .graph.model import open_model
+    from .graph.taps import find_taps
+    from .maths.correlation import correlation_summary, filter_correlations
+    from .maths.entropy import relative_entropy, rfav_entropy, rfav_rms, scale_free_entropy
+    from .maths.onset import find_onset
+    from .measure.measurement import LayerMeasurement
+    from .runs.reader import read_run
+    from .runs.writer import RunWriter
 
 __all__ = [
     "LayerMeasurement",
@@ -42,19 +42,19 @@ __all__ = [
 ]
 
 _HOMES = {
-    "LayerMeasurement": "measurement",
-    "RunWriter": "writer",
-    "analyze": "analysis",
-    "correlation_summary": "correlation",
-    "filter_correlations": "correlation",
-    "find_onset": "onset",
-    "find_taps": "taps",
-    "open_model": "model",
-    "read_run": "reader",
-    "relative_entropy": "entropy",
-    "rfav_entropy": "entropy",
-    "rfav_rms": "entropy",
-    "scale_free_entropy": "entropy",
+    "LayerMeasurement": "measure.measurement",
+    "RunWriter": "runs.writer",
+    "analyze": "analysis.analyze",
+    "correlation_summary": "maths.correlation",
+    "filter_correlations": "maths.correlation",
+    "find_onset": "maths.onset",
+    "find_taps": "graph.taps",
+    "open_model": "graph.model",
+    "read_run": "runs.reader",
+    "relative_entropy": "maths.entropy",
+    "rfav_entropy": "maths.entropy",
+    "rfav_rms": "maths.entropy",
+    "scale_free_entropy": "maths.entropy",
 }
 
 

@@ -10,7 +10,7 @@ from typing import IO, Any
 import torch
 
 from sparsight.errors import RunError
-from sparsight.replacing import replacing
+from sparsight.system.atomic_files import replacing
 
 __all__ = ["read_state", "write_bytes", "write_state"]
 

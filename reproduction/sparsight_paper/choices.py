@@ -8,8 +8,8 @@ from dataclasses import dataclass, fields
 from functools import cache
 from typing import Any, Literal, get_args, get_type_hints
 
-from sparsight.correlation import Centre
 from sparsight.errors import UsageError
+from sparsight.maths.correlation import Centre
 from sparsight_torch.functional import Form, Reduction
 
 from .networks import Initialisation, Padding, Placement

@@ -10,7 +10,7 @@ from typing import get_args
 import torch
 from torch import Tensor
 
-from sparsight.correlation import Centre
+from sparsight.maths.correlation import Centre
 from sparsight_torch.functional import decorrelation_penalty, filter_correlations
 
 from .networks import WIDTHS, build

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from sparsight.errors import RunError, UsageError
-from sparsight.locks import FileLock
-from sparsight_torch.recorder import Recorder
+from sparsight.system.file_locks import FileLock
+from sparsight_torch.recording.recorder import Recorder
 
 from .cells import Cell, Protocol
 from .checkpoints import read_state, write_bytes, write_state

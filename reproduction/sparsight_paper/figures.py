@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sparsight.errors import MissingExtraError, RunError, UsageError, nearest
-from sparsight.reader import Run, read_run
+from sparsight.runs.reader import Run, read_run
 
 from .cells import PRESETS, Cell, Optimiser, Preset
 from .networks import NETWORKS, WIDTHS

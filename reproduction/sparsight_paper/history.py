@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from sparsight.measurement import LayerMeasurement
-from sparsight.onset import Onset, find_onset
+from sparsight.maths.onset import Onset, find_onset
+from sparsight.measure.measurement import LayerMeasurement
 
 __all__ = [
     "changed",

@@ -14,8 +14,8 @@ from typing import Any
 
 import torch
 
-from sparsight.children import end_with_parent
 from sparsight.errors import RunError
+from sparsight.system.child_processes import end_with_parent
 
 from .execution import Execution
 from .experiments import Experiment

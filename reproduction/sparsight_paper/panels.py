@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from sparsight.entropy import relative_entropy
-from sparsight.onset import find_onset, smooth
-from sparsight.reader import Run
+from sparsight.maths.entropy import relative_entropy
+from sparsight.maths.onset import find_onset, smooth
+from sparsight.runs.reader import Run
 
 from .cells import Cell
 

@@ -21,8 +21,8 @@ from tests.waiting import started, wait_until
 
 from sparsight.cli import main
 from sparsight.errors import RunError, UsageError
-from sparsight.onset import find_onset
-from sparsight.reader import read_run
+from sparsight.maths.onset import find_onset
+from sparsight.runs.reader import read_run
 from sparsight_paper.cells import PRESETS, Cell, Protocol
 from sparsight_paper.choices import Choices
 from sparsight_paper.commands import default_runs, select

@@ -8,7 +8,7 @@ from PIL import Image
 from reproduction.tests.layouts import write_cifar_10
 
 from sparsight.cli import main
-from sparsight.events import read_events, write_event
+from sparsight.runs.events import read_events, write_event
 from sparsight_paper.cells import PRESETS, Cell, Protocol
 from sparsight_paper.choices import Choices
 from sparsight_paper.execution import Execution
@@ -67,7 +67,7 @@ def test_a_run_under_way_is_said(runs, tmp_path):
 
 
 def test_the_curve_is_the_recorded_loss(runs):
-    from sparsight.reader import read_run
+    from sparsight.runs.reader import read_run
 
     figure = draw("figure3", PRESETS["smoke"], runs)
     recorded = read_run(runs / "cifar-10_vanillaNet-s_sgd_seed0").scalars["loss/validation"]

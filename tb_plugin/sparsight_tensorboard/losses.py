@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sparsight.onset import (
+from sparsight.maths.onset import (
     SIGMA,
     AlignedBy,
     Clock,

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 
 from sparsight.errors import UsageError, nearest
-from sparsight.onset import SIGMA
+from sparsight.maths.onset import SIGMA
 
 __all__ = ["Query"]
 

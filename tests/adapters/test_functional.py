@@ -8,10 +8,11 @@ from hypothesis import strategies as st
 from tests.adapters.reference import entropy as reference_entropy
 from torch import Tensor
 
-from sparsight import correlation as core_correlation
-from sparsight import entropy as core_entropy
 from sparsight.errors import UsageError
-from sparsight_torch import backends, functional
+from sparsight.maths import correlation as core_correlation
+from sparsight.maths import entropy as core_entropy
+from sparsight_torch import functional
+from sparsight_torch.kernels import backends
 
 SHAPES = [((4, 5), 1), ((3, 7, 2), 1), ((2, 6, 3), -1), ((2, 8, 3, 4), 1), ((2, 4, 2, 3, 2), 1)]
 

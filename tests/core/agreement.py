@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 from tests.core import reference
 from tests.core.graphs import whole
 
-from sparsight.instrument import instrument
-from sparsight.model import Model
-from sparsight.session import TapSession
-from sparsight.taps import Tap, filters, find_taps
+from sparsight.graph.instrument import instrument
+from sparsight.graph.model import Model
+from sparsight.graph.taps import Tap, filters, find_taps
+from sparsight.inference.session import TapSession
 
 
 def assert_agreement(model: Model, feeds: dict[str, NDArray], samples: int = 100) -> int:

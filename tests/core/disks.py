@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from sparsight import event_files
+from sparsight.runs import event_files
 
 
 class Disk:

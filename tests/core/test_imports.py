@@ -1,6 +1,7 @@
 """Which module may import which, read from the sources; and what a light import loads."""
 
 import ast
+import graphlib
 import importlib
 import subprocess
 import sys
@@ -18,90 +19,28 @@ CORE, TORCH, PLUGIN, PAPER = (
     ROOT / "reproduction/sparsight_paper",
 )
 
-# A module imports only what stands before it, and of what others made only what stands beside it.
+# A folder imports only what stands before it, and of what others made only what stands beside it.
 ORDER = {
     "errors": set(),
     "warning": set(),
-    "locks": set(),
-    "replacing": set(),
-    "claims": set(),
-    "children": {"tensorboard"},
     "globs": set(),
+    "system": {"psutil", "pynvml", "tensorboard"},
+    "maths": {"numpy"},
     "schema": {"numpy"},
-    "entropy": {"numpy"},
-    "correlation": {"numpy"},
-    "onset": {"numpy"},
-    "movement": {"numpy"},
-    "measurement": {"numpy"},
-    "devices": set(),
-    "memory": {"psutil", "pynvml"},
-    "array_files": {"numpy"},
+    "measure": {"numpy"},
     "probes": {"numpy", "PIL"},
-    "probe_sources": {"numpy", "PIL"},
-    "sample_axes": set(),
-    "evaluation": {"numpy"},
-    "events": {"numpy", "tensorboard", "google_crc32c", "google"},
-    "event_files": set(),
-    "writer": {"numpy"},
-    "results": {"numpy"},
-    "reader": {"numpy"},
-    "recording": set(),
-    "checkpoints": set(),
-    "names": {"onnx"},
-    "constants": {"numpy", "onnx"},
-    "weights": {"numpy", "onnx"},
-    "shape_inference": {"numpy", "onnx"},
-    "branches": {"numpy", "onnx"},
-    "local_functions": {"onnx"},
-    "model": {"numpy", "onnx", "google"},
-    "packed": {"numpy", "onnx"},
-    "operators": {"numpy", "onnx"},
-    "einsum": {"numpy", "onnx"},
-    "output_layers": {"onnx"},
-    "linear_outputs": {"onnx"},
-    "taps": {"numpy", "onnx"},
-    "renaming": {"numpy"},
-    "instrument": {"numpy", "onnx"},
-    "layout": {"numpy"},
-    "footprint": {"numpy", "onnx"},
-    "runtime": {"numpy", "onnx", "onnxruntime"},
-    "correlation_graph": {"numpy", "onnx"},
-    "session": {"numpy"},
+    "graph": {"numpy", "onnx", "google"},
+    "inference": {"numpy", "onnx", "onnxruntime"},
+    "runs": {"numpy", "tensorboard", "google_crc32c", "google"},
     "analysis": {"numpy", "onnx"},
     "figures": {"numpy", "matplotlib", "PIL"},
     "cli": {"typer", "rich"},
     "__main__": set(),
 }
 OF_CORE = {
-    TORCH: {
-        "errors",
-        "warning",
-        "children",
-        "replacing",
-        "globs",
-        "entropy",
-        "correlation",
-        "measurement",
-        "schema",
-        "writer",
-        "reader",
-        "onset",
-        "movement",
-        "probes",
-    },
-    PLUGIN: {"errors", "schema", "onset"},
-    PAPER: {
-        "errors",
-        "locks",
-        "children",
-        "replacing",
-        "entropy",
-        "correlation",
-        "measurement",
-        "reader",
-        "onset",
-        "figures",
-    },
+    TORCH: {"errors", "warning", "globs", "system", "maths", "schema", "measure", "probes", "runs"},
+    PLUGIN: {"errors", "maths", "schema"},
+    PAPER: {"errors", "system", "maths", "measure", "runs", "figures"},
 }
 NEVER = {
     TORCH: {"onnxruntime", "sparsight_paper"},
@@ -122,8 +61,8 @@ def imported(path: Path, package: Path) -> set[str]:
             up = len(place) - node.level + (path.name == "__init__.py")
             start = place[:up] if node.level else ()
             base = ".".join([*start, *([node.module] if node.module else [])])
-            found |= {f"{base}.{alias.name}" for alias in node.names}
-    return found
+            found |= {base, *(f"{base}.{alias.name}" for alias in node.names)}
+    return found - {""}
 
 
 def sources(package: Path) -> list[Path]:
@@ -143,16 +82,27 @@ def others(names: set[str]) -> set[str]:
 @pytest.mark.parametrize("path", sources(CORE), ids=lambda path: str(path.relative_to(CORE)))
 def test_core_imports_in_one_direction(path):
     place = path.relative_to(CORE)
-    module = place.parts[0].removesuffix(".py")
+    folder = place.parts[0].removesuffix(".py")
     names = imported(path, CORE)
-    if module == "__init__":
+    if folder == "__init__":
         assert others(names) == set()
         return
-    assert module in ORDER, f"{module} has no place in the order of imports"
-    earlier = set(list(ORDER)[: list(ORDER).index(module)])
-    within = {module} if len(place.parts) > 1 else set()  # a package's own files
+    assert folder in ORDER, f"{folder} has no place in the order of imports"
+    earlier = set(list(ORDER)[: list(ORDER).index(folder)])
+    within = {folder} if len(place.parts) > 1 else set()
     assert of_core(names) <= earlier | within | {"__version__"}
-    assert others(names) <= ORDER[module]
+    assert others(names) <= ORDER[folder]
+
+
+@pytest.mark.parametrize("package", [CORE, *OF_CORE], ids=lambda package: package.name)
+def test_no_file_imports_what_imports_it(package):
+    def module(path: Path) -> str:
+        return ".".join(path.relative_to(package.parent).with_suffix("").parts)
+
+    files = {module(path): path for path in sources(package) if path.name != "__init__.py"}
+    imports = {name: imported(path, package) for name, path in files.items()}
+    of_files = {name: {n for n in found if n in files} for name, found in imports.items()}
+    graphlib.TopologicalSorter(of_files).prepare()  # raises CycleError
 
 
 @pytest.mark.parametrize("package", OF_CORE, ids=lambda package: package.name)
@@ -170,7 +120,7 @@ def test_onnx_runtime_is_imported_in_one_place():
         for path in sources(package)
         if "onnxruntime" in others(imported(path, package))
     ]
-    assert users == [CORE / "runtime.py"]
+    assert users == [CORE / "inference/runtime.py"]
 
 
 def loaded_by(statement: str) -> set[str]:
@@ -187,7 +137,7 @@ def test_import_sparsight_stays_light():
 
 
 def test_opening_models_does_not_load_the_reference_evaluation():
-    code = "import sys, sparsight.analysis; print('onnx.reference' in sys.modules)"
+    code = "import sys, sparsight.analysis.analyze; print('onnx.reference' in sys.modules)"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "False"
 

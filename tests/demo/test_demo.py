@@ -16,7 +16,7 @@ from onnx import numpy_helper
 from tests.waiting import started
 
 from sparsight.errors import RunError, UsageError
-from sparsight.reader import read_run
+from sparsight.runs.reader import read_run
 from sparsight_torch.demo.folders import make_way
 from sparsight_torch.demo.report import disagreement
 

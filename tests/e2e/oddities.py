@@ -10,10 +10,11 @@ from tests.e2e.synthetic import SMALL, Plan, layer, write_run
 from tests.tb_plugin import boards
 from tests.tb_plugin.damage import huge_tensor, map_header, maps_value, packed, raw
 
-from sparsight import events, schema
-from sparsight.measurement import BatchStatistics, LayerAccumulator
+from sparsight import schema
+from sparsight.measure.measurement import BatchStatistics, LayerAccumulator
+from sparsight.runs import events
+from sparsight.runs.writer import RunWriter
 from sparsight.schema import LayerInfo
-from sparsight.writer import RunWriter
 
 MARK = "window.top.stolen = true"
 NAMES = (

@@ -9,11 +9,11 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from sparsight.correlation import CorrelationSummary
-from sparsight.measurement import BatchStatistics, LayerAccumulator, LayerMeasurement
-from sparsight.probes import shown_probes
+from sparsight.maths.correlation import CorrelationSummary
+from sparsight.measure.measurement import BatchStatistics, LayerAccumulator, LayerMeasurement
+from sparsight.probes.probe_set import shown_probes
+from sparsight.runs.writer import RunWriter
 from sparsight.schema import LayerInfo
-from sparsight.writer import RunWriter
 
 ONSET = 14
 

@@ -14,7 +14,7 @@ from playwright.sync_api import BrowserContext, Locator, expect
 from tests.e2e.canvases import drawn, hover
 from tests.e2e.tabs import Board, Tab, only, opened
 
-from sparsight.reader import read_run
+from sparsight.runs.reader import read_run
 
 pytestmark = pytest.mark.browser
 

@@ -14,8 +14,8 @@ from tests.e2e.synthetic import SMALL, Plan, write_run
 from tests.e2e.tabs import Board, notebook, only, opened, serving
 from tests.waiting import wait_until
 
-from sparsight.reader import read_run
-from sparsight.writer import RunWriter
+from sparsight.runs.reader import read_run
+from sparsight.runs.writer import RunWriter
 
 pytestmark = pytest.mark.browser
 

@@ -19,7 +19,7 @@ from tests.e2e.synthetic import SMALL
 from tests.e2e.tabs import Board, Tab, only, opened
 from tests.waiting import wait_until
 
-from sparsight.reader import read_run
+from sparsight.runs.reader import read_run
 
 pytestmark = pytest.mark.browser
 

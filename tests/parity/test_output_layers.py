@@ -8,8 +8,8 @@ import torch.nn.functional as F
 import transformers
 from torch import Tensor, nn
 
-from sparsight.model import open_model
-from sparsight.taps import find_taps
+from sparsight.graph.model import open_model
+from sparsight.graph.taps import find_taps
 from sparsight_torch import OnnxExporter, measure
 
 # PyTorch's exporter warns of its own insides.

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 import sparsight
-from sparsight.entropy import rfav_entropy
+from sparsight.maths.entropy import rfav_entropy
 
 
 class Listener(nn.Module):

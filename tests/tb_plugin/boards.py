@@ -16,10 +16,10 @@ import numpy as np
 from tests.tensorboards import TensorBoard, tensorboard
 
 from sparsight import schema
-from sparsight.correlation import correlation_summary
-from sparsight.measurement import BatchStatistics, LayerAccumulator, LayerMeasurement
-from sparsight.probes import shown_probes
-from sparsight.writer import EventSink, RunWriter
+from sparsight.maths.correlation import correlation_summary
+from sparsight.measure.measurement import BatchStatistics, LayerAccumulator, LayerMeasurement
+from sparsight.probes.probe_set import shown_probes
+from sparsight.runs.writer import EventSink, RunWriter
 
 PROVIDERS = {"rust": "GrpcDataProvider", "python": "MultiplexerDataProvider"}
 

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from tensorboard.compat.proto import tensor_pb2, tensor_shape_pb2, types_pb2
 
-from sparsight import events, schema
-from sparsight.writer import RunWriter
+from sparsight import schema
+from sparsight.runs import events
+from sparsight.runs.writer import RunWriter
 
 
 def raw(folder: Path, *steps: tuple[int, list[Any]], start: float = 2e9) -> None:

@@ -15,7 +15,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 import sparsight_tensorboard
 from sparsight import schema
-from sparsight.writer import RunWriter
+from sparsight.runs.writer import RunWriter
 from sparsight_tensorboard.plugin import ROUTES
 
 

@@ -12,7 +12,7 @@ from tests.tb_plugin.boards import PROBES, Board, network, serving
 from tests.tensorboards import LOADERS
 
 from sparsight.errors import RunError
-from sparsight.writer import RunWriter
+from sparsight.runs.writer import RunWriter
 
 LAYERS = {"conv1": 8, "fc1": 16}
 ROOMS = [0, 1, 7, 8, 11, 12, 13, 20, 21, 100, 1000, 2000, 3000]

@@ -14,10 +14,11 @@ from tests.tb_plugin.boards import Board, network, serving, write_run
 from tests.tb_plugin.damage import huge_tensor, map_header, maps_value, packed, raw
 from tests.tensorboards import LOADERS
 
-from sparsight import events, schema
-from sparsight.measurement import BatchStatistics, LayerAccumulator
-from sparsight.probes import shown_probes
-from sparsight.writer import RunWriter
+from sparsight import schema
+from sparsight.measure.measurement import BatchStatistics, LayerAccumulator
+from sparsight.probes.probe_set import shown_probes
+from sparsight.runs import events
+from sparsight.runs.writer import RunWriter
 
 NAMES = [
     "<img src=x onerror=alert(1)>",

@@ -18,7 +18,7 @@ import typer
 from rich.console import Console
 
 from sparsight.errors import SparsightError
-from sparsight.reader import read_run
+from sparsight.runs.reader import read_run
 
 from .digits import Digits, load_digits
 from .folders import make_way

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sparsight.errors import RunError, UsageError
-from sparsight.writer import RunWriter
+from sparsight.runs.writer import RunWriter
 
 __all__ = ["make_way"]
 

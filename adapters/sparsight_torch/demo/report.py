@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from rich.table import Table
 
 from sparsight.errors import RunError
-from sparsight.movement import moved, settled, started
-from sparsight.onset import find_onset
-from sparsight.reader import Run
+from sparsight.maths.movement import moved, settled, started
+from sparsight.maths.onset import find_onset
+from sparsight.runs.reader import Run
 
 __all__ = ["accuracy_table", "disagreement", "movement_table"]
 

@@ -15,8 +15,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from sparsight.children import tensorboard
 from sparsight.errors import UsageError
+from sparsight.system.child_processes import tensorboard
 
 __all__ = ["serve_tensorboard"]
 

@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 
-from ..penalties import SparsityReg
-from ..recorder import Recorder
+from ..penalties.penalties import SparsityReg
+from ..recording.recorder import Recorder
 from .digits import SIDE, Digits
 from .network import SPARSITY_TARGETS, baseline
 

@@ -155,10 +155,10 @@ def analyze(
 
     What a run already holds is skipped.
     """
-    from ..analysis import Settings
-    from ..memory import parse_amount
-    from ..probe_sources import PictureOptions
-    from ..sample_axes import parse_axes
+    from ..analysis.analyze import Settings
+    from ..probes.sample_axes import parse_axes
+    from ..probes.sources import PictureOptions
+    from ..system.memory import parse_amount
     from .campaign import Campaign, Source
 
     if logdir is None and out is None:

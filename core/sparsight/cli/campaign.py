@@ -9,15 +9,15 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from ..analysis import Settings, input_specs, known_layers, match_model, measure
-from ..checkpoints import Checkpoint, find_checkpoints
+from ..analysis.analyze import Settings, input_specs, known_layers, match_model, measure
+from ..analysis.checkpoint_recorder import CheckpointRecorder, Measured
+from ..analysis.checkpoints import Checkpoint, find_checkpoints
+from ..analysis.classification import Evaluation
+from ..analysis.tables import Measurements, check_table_path, write_table
 from ..errors import ModelError, ProbeError, UsageError
-from ..evaluation import Evaluation
-from ..model import open_model
-from ..probe_sources import Arrays, PictureOptions, choose, out_of_range, read_probes
-from ..probes import ProbeSet, load_probes, shown_positions, shown_probes
-from ..recording import CheckpointRecorder, Measured
-from ..results import Measurements, check_table_path, write_table
+from ..graph.model import open_model
+from ..probes.probe_set import ProbeSet, load_probes, shown_positions, shown_probes
+from ..probes.sources import Arrays, PictureOptions, choose, out_of_range, read_probes
 from ..schema import ShownProbes
 from .output import console, number, plain, print_table, progress, remark
 

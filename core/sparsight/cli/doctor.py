@@ -62,7 +62,7 @@ def _wheels() -> Iterator[tuple[bool, str]]:
 
 def _providers() -> Iterator[tuple[bool, str]]:
     try:
-        from ..runtime import provider_report
+        from ..inference.runtime import provider_report
 
         _, report = provider_report()
     except MissingExtraError:
@@ -75,8 +75,8 @@ def _providers() -> Iterator[tuple[bool, str]]:
 
 def _free(provider: str) -> str:
     """How much memory is free there, to end a line; nothing where nobody tells."""
-    from ..devices import device_of
-    from ..memory import amount, free_memory
+    from ..system.devices import device_of
+    from ..system.memory import amount, free_memory
 
     free = free_memory(device_of(provider))
     return "" if free is None else f"; {amount(free)} of memory are free"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from ..taps import Tap, Taps
+    from ..graph.taps import Tap, Taps
 
 __all__ = ["taps"]
 
@@ -35,10 +35,10 @@ def taps(
     ] = None,
 ) -> None:
     """List the layers that are measured, and those left out, with the reason."""
-    from ..analysis import scalar_inputs
-    from ..model import open_model, with_known
-    from ..renaming import renamed
-    from ..taps import find_taps
+    from ..analysis.analyze import scalar_inputs
+    from ..graph.model import open_model, with_known
+    from ..graph.renaming import renamed
+    from ..graph.taps import find_taps
     from .output import remark, write
 
     opened = open_model(model)

@@ -17,8 +17,8 @@ from matplotlib.patches import Patch
 from numpy.typing import NDArray
 from PIL import Image
 
-from ..entropy import relative_entropy
 from ..errors import UsageError
+from ..maths.entropy import relative_entropy
 from ..schema import LayerInfo
 from . import colours, page
 from .comparison import Base, label_of, title_of

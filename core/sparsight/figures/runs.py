@@ -13,9 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import RunError, TargetError, nearest
-from ..events import is_event_file
 from ..globs import fitting
-from ..onset import (
+from ..maths.onset import (
     Clock,
     Onset,
     curve_names,
@@ -25,7 +24,8 @@ from ..onset import (
     related,
     smooth,
 )
-from ..reader import Run, read_run
+from ..runs.events import is_event_file
+from ..runs.reader import Run, read_run
 from ..schema import Kind, LayerInfo
 
 __all__ = ["Loss", "NamedRun", "choose_layers", "find_runs"]

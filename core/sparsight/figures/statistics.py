@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import schema
-from ..entropy import relative_entropy
 from ..errors import UsageError, nearest
-from ..reader import Run, Table
+from ..maths.entropy import relative_entropy
+from ..runs.reader import Run, Table
 
 __all__ = ["STATISTICS", "Statistic", "change", "difference", "grid", "spread", "statistic_of"]
 

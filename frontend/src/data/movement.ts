@@ -1,4 +1,4 @@
-/** How far a statistic moved, by the rule of core/sparsight/movement.py: tests/movement.json holds both to it. */
+/** How far a statistic moved, by the rule of core/sparsight/maths/movement.py: tests/movement.json holds both to it. */
 
 /** Median of the finite values; NaN if there are none. */
 export function median(values: ArrayLike<number>): number {

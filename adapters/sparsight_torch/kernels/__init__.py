@@ -1,0 +1,1 @@
+"""What computes the entropy and its gradient: Triton kernels, a compiler, or plain torch."""

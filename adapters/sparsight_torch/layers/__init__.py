@@ -1,0 +1,1 @@
+"""A network's layers: which are chosen, where their channels are, what they feed."""

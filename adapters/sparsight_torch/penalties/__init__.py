@@ -1,0 +1,1 @@
+"""Penalties on layers, to be added to a training loss."""

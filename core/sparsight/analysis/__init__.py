@@ -1,0 +1,1 @@
+"""From checkpoints and probes to measurements, runs and tables."""

@@ -1,0 +1,1 @@
+"""Running instrumented models in ONNX Runtime, in batches that fit into memory."""

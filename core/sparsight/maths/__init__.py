@@ -1,0 +1,1 @@
+"""Entropy, correlation, onset and movement as equations in numpy: the slow, obvious reference."""

@@ -1,0 +1,1 @@
+"""What is measured of a layer, gathered batch by batch."""
