@@ -113,6 +113,18 @@ def test_the_others_use_of_core_only_what_they_may(package):
         assert not others(names) & NEVER[package], path
 
 
+@pytest.mark.parametrize("package", [CORE, *OF_CORE], ids=lambda package: package.name)
+def test_every_folder_is_a_package_that_the_wheel_holds(package):
+    """hatchling and ruff leave out what git ignores."""
+    folders = {path.parent for path in sources(package)}
+    assert [folder for folder in folders if not (folder / "__init__.py").is_file()] == []
+    command = ["git", "check-ignore", "--no-index", *map(str, sources(package))]
+    ignored = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    if ignored.returncode == 128:
+        pytest.skip("not a git checkout")
+    assert ignored.stdout.splitlines() == []
+
+
 def test_onnx_runtime_is_imported_in_one_place():
     users = [
         path
