@@ -98,14 +98,14 @@ def sparsity_penalty(
     positive strength.
     """
     if reduction not in ("sum", "mean"):
-        raise UsageError(f"reduction={reduction!r}: 'sum' or 'mean' was wanted")
+        raise UsageError(f"reduction={reduction!r}: expected 'sum' or 'mean'")
     _check_tensor(activations)
     if activations.ndim < 2:
         shape = tuple(activations.shape)
-        raise UsageError(f"activations of shape {shape}: a batch of at least two axes was wanted")
+        raise UsageError(f"activations of shape {shape}: expected a batch, with at least two axes")
     _check_axis(activations, axis)
     if axis % activations.ndim == 0:
-        raise UsageError(f"channel axis {axis} is the first axis, which is that of the batch")
+        raise UsageError(f"channel axis {axis} is the first axis, which is the batch")
     if activations.numel() == 0:
         shape = tuple(activations.shape)
         raise UsageError(
@@ -115,8 +115,8 @@ def sparsity_penalty(
     counted = None if mask is None else as_mask(mask)
     if counted is not None and counted.shape != entropy.shape:
         raise UsageError(
-            f"a mask of shape {tuple(counted.shape)} for positions of shape "
-            f"{tuple(entropy.shape)}; the two must agree"
+            f"a mask of shape {tuple(counted.shape)} does not match positions of shape "
+            f"{tuple(entropy.shape)}"
         )
     return -strength * reduced(entropy, reduction, counted)
 
@@ -161,13 +161,13 @@ def decorrelation_penalty(
         return strength * (coefficients.square().sum() - number) / 2
     if form == "positive":
         return strength * (coefficients.relu().sum() - number) / 2
-    raise UsageError(f"form={form!r}: 'signed', 'squared' or 'positive' was wanted")
+    raise UsageError(f"form={form!r}: expected 'signed', 'squared' or 'positive'")
 
 
 def _check_tensor(values: object) -> None:
     if not isinstance(values, Tensor) or values.is_complex():
         kind = str(values.dtype) if isinstance(values, Tensor) else type(values).__name__
-        raise UsageError(f"a {kind} was given; a tensor of real numbers was wanted")
+        raise UsageError(f"expected a tensor of real numbers, not a {kind}")
 
 
 def _check_axis(activations: Tensor, axis: int) -> None:
@@ -182,11 +182,11 @@ def _check_axis(activations: Tensor, axis: int) -> None:
 def _centred(weights: Tensor, centre: Centre) -> tuple[Tensor, Tensor]:
     """Centred filters, [D, K], and the inverse of their lengths, [D]: 0 without variance."""
     if centre not in ("own", "filters"):
-        raise UsageError(f"centre={centre!r}: 'own' or 'filters' was wanted")
+        raise UsageError(f"centre={centre!r}: expected 'own' or 'filters'")
     _check_tensor(weights)
     if weights.ndim < 2 or weights.numel() == 0:
         shape = tuple(weights.shape)
-        raise UsageError(f"weights of shape {shape}: [D, ...], one filter a row, was wanted")
+        raise UsageError(f"weights of shape {shape}: expected [D, ...], one filter per row")
     filters = widened(weights).flatten(1)
     centred = filters - filters.mean(1 if centre == "own" else 0, keepdim=True)
     squares = centred.square().sum(1)

@@ -23,8 +23,8 @@ class MaskInput:
     def __init__(self, network: nn.Module, name: str) -> None:
         if not isinstance(name, str):
             raise UsageError(
-                f"the mask is of type {type(name).__name__}; the name of an input of the forward "
-                "was wanted; a mask itself can be given when the penalty is called"
+                f"the mask is a {type(name).__name__}; expected the name of an input of the "
+                "network's forward (pass a mask itself when you call the penalty)"
             )
         parameters = inspect.signature(network.forward).parameters.values()
         known = [p.name for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
@@ -34,7 +34,8 @@ class MaskInput:
         self._required = name not in known  # a keyword among others: it may be misspelt
         if self._required and not any(p.kind is p.VAR_KEYWORD for p in parameters):
             raise UsageError(
-                f"the mask {name!r} is no input of the network's forward; {nearest(name, known)}"
+                f"the network's forward has no input {name!r} to use as the mask; "
+                f"{nearest(name, known)}"
             )
         self.name = name
         self._position = by_position.index(name) if name in by_position else None
@@ -47,14 +48,14 @@ class MaskInput:
             mask = inputs[self._position]
         elif self._required:
             raise UsageError(
-                f"the network ran without its input {self.name!r}, which is to be the mask; "
+                f"the network was called without the input {self.name!r}, which is its mask; "
                 f"its inputs by keyword were: {', '.join(keywords) or 'none'}"
             )
         else:
             return None
         if mask is not None and not isinstance(mask, Tensor):
             raise UsageError(
-                f"the mask {self.name!r} is a {type(mask).__name__}; a tensor was wanted"
+                f"the mask {self.name!r} is a {type(mask).__name__}; expected a tensor"
             )
         return mask
 
@@ -65,7 +66,7 @@ def as_mask(mask: Any) -> Tensor:
         return torch.as_tensor(mask)
     except (TypeError, ValueError, RuntimeError):
         raise UsageError(
-            f"the mask is of type {type(mask).__name__}; a tensor or array of 0 and 1 was wanted"
+            f"the mask is a {type(mask).__name__}; expected a tensor or array of 0 and 1"
         ) from None
 
 
@@ -73,6 +74,6 @@ def unfitting(mask: Tensor, maps: Mapping[str, Sequence[int]]) -> UsageError:
     """The error for a mask that has the shape of no layer's maps."""
     shapes = ", ".join(f"{name} {tuple(shape)}" for name, shape in maps.items())
     return UsageError(
-        f"a mask of shape {tuple(mask.shape)} is that of no layer's positions, so that it would do "
-        f"nothing; there are: {shapes}"
+        f"a mask of shape {tuple(mask.shape)} matches no layer's positions, so it would have "
+        f"no effect; the layers have: {shapes}"
     )

@@ -67,7 +67,7 @@ def nearest(name: str, known: Iterable[str], limit: int = 12) -> str:
 
     names = list(dict.fromkeys(known))
     if not names:
-        return "there is none to choose from"
+        return "there are none"
     close = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
     if close:
         return "did you mean " + " or ".join(repr(match) for match in close) + "?"

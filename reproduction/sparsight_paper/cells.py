@@ -60,12 +60,12 @@ class Cell:
 
     def __post_init__(self) -> None:
         if self.data not in DATASETS:
-            raise UsageError(f"no data set {self.data!r}; {nearest(self.data, DATASETS)}")
+            raise UsageError(f"unknown data set {self.data!r}; {nearest(self.data, DATASETS)}")
         if self.optimiser not in ("sgd", "adam"):
-            raise UsageError(f"no optimiser {self.optimiser!r}; there are: sgd, adam")
+            raise UsageError(f"unknown optimiser {self.optimiser!r}; expected sgd or adam")
         network_spec(self.network)
         if self.network in NETWORKS and self.size not in WIDTHS:
-            raise UsageError(f"no size {self.size!r}; {nearest(self.size, WIDTHS)}")
+            raise UsageError(f"unknown size {self.size!r}; {nearest(self.size, WIDTHS)}")
 
     @property
     def label(self) -> str:
@@ -95,7 +95,7 @@ def network_spec(network: str) -> NetworkSpec:
     """Penalties and extension of any network of the paper. Raises UsageError for unknown names."""
     known = {**NETWORKS, **CLASSICS}
     if network not in known:
-        raise UsageError(f"no network {network!r}; {nearest(network, known)}")
+        raise UsageError(f"unknown network {network!r}; {nearest(network, known)}")
     return known[network]
 
 
@@ -134,7 +134,7 @@ SCOPES = {
 def preset(name: str) -> Preset:
     """A preset by its name. Raises UsageError for unknown names."""
     if name not in PRESETS:
-        raise UsageError(f"no preset {name!r}; {nearest(name, PRESETS)}")
+        raise UsageError(f"unknown preset {name!r}; {nearest(name, PRESETS)}")
     return PRESETS[name]
 
 

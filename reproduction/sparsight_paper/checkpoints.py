@@ -26,7 +26,7 @@ def read_state(path: Path, *, mapped: bool = False) -> dict[str, Any] | None:
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except Exception as error:  # of many kinds, by where the file is damaged
-        raise RunError(f"{path} cannot be read ({error}); remove it to begin anew") from None
+        raise RunError(f"cannot read {path} ({error}); remove it to start again") from None
     return state
 
 

@@ -36,9 +36,9 @@ class Choices:
         for name, known in _known().items():
             value = getattr(self, _field(name))
             if known and value not in known:
-                raise UsageError(f"{name}={value}: one of {', '.join(known)} was wanted")
+                raise UsageError(f"{name}={value}: expected one of {', '.join(known)}")
             if not known and not 0 <= value < math.inf:
-                raise UsageError(f"{name}={value}: a strength, 0 or more, was wanted")
+                raise UsageError(f"{name}={value}: expected a strength, 0 or more")
 
     def changed(self) -> dict[str, Any]:
         """The choices that are not the defaults, by the names that `--choose` takes."""
@@ -62,7 +62,7 @@ def choices_of(given: Iterable[str]) -> Choices:
     for text in given:
         name, _, value = text.partition("=")
         if name not in _known():
-            raise UsageError(f"no choice {name!r}; there are: {', '.join(_known())}")
+            raise UsageError(f"unknown choice {name!r}; there are: {', '.join(_known())}")
         found[_field(name)] = value if _known()[name] else _number(name, value)
     return Choices(**found)
 
@@ -82,7 +82,7 @@ def _number(name: str, value: str) -> float:
     try:
         return float(value)
     except ValueError:
-        raise UsageError(f"{name}={value}: a number was wanted") from None
+        raise UsageError(f"{name}={value}: expected a number") from None
 
 
 DEFAULT = Choices()

@@ -57,7 +57,7 @@ class AlexNet(nn.Module):
     def __init__(self, side: int = 32, classes: int = 10) -> None:
         super().__init__()
         if side not in (32, 64):
-            raise UsageError(f"images of side {side}: AlexNet is fitted to 32 and 64")
+            raise UsageError(f"images of side {side}: AlexNet is built for sides of 32 and 64")
         self.conv1 = nn.Conv2d(3, 64, 5, stride=side // 32, padding=2)
         self.conv1_relu = nn.ReLU()
         self.conv2 = nn.Conv2d(64, 192, 5, padding=2)
@@ -91,7 +91,7 @@ def build_classic(
 ) -> LeNet | AlexNet:
     """A network of Table 3 by its name; the layers of its penalties are in `CLASSICS[network]`."""
     if network not in CLASSICS:
-        raise UsageError(f"no network {network!r}; {nearest(network, CLASSICS)}")
+        raise UsageError(f"unknown network {network!r}; {nearest(network, CLASSICS)}")
     built = (LeNet if network.startswith("LeNet") else AlexNet)(side, classes)
     if initialisation == "glorot":
         glorot(built)

@@ -40,16 +40,16 @@ command = typer.Typer(
 
 _PresetOption = Annotated[str, typer.Option("--preset", help=", ".join(PRESETS))]
 _RunsOption = Annotated[
-    Path | None, typer.Option("--runs", help="Where runs are; runs/paper/PROTOCOL if not given.")
+    Path | None, typer.Option("--runs", help="Folder of the runs; default: runs/paper/PROTOCOL.")
 ]
 _DataOption = Annotated[
-    Path | None, typer.Option("--data", help="Folder of the data sets; else SPARSIGHT_DATA.")
+    Path | None, typer.Option("--data", help="Folder of the data sets; default: SPARSIGHT_DATA.")
 ]
 
 
 def _only(option: str, *values: str) -> Any:
     """An option that chooses among a preset's cells."""
-    return typer.Option(option, help=f"Only these; may be repeated: {', '.join(values)}.")
+    return typer.Option(option, help=f"Only these; repeatable: {', '.join(values)}.")
 
 
 _NetworkOption = Annotated[list[str] | None, _only("--network", *NETWORKS, *CLASSICS)]
@@ -58,15 +58,15 @@ _DataSetOption = Annotated[list[str] | None, _only("--data-set", *DATASETS)]
 _OptimiserOption = Annotated[list[str] | None, _only("--optimiser", *get_args(Optimiser))]
 _SeedOption = Annotated[
     list[int] | None,
-    typer.Option("--seed", min=0, help="Instead of the preset's; may be repeated."),
+    typer.Option("--seed", min=0, help="Seeds instead of the preset's; repeatable."),
 ]
 _ChooseOption = Annotated[
     list[str] | None,
     typer.Option(
         "--choose",
-        help="What the paper leaves open, as padding=valid, instead of the preset's choices: "
-        f"{', '.join(SCOPES)} (reproduction/README.md). Networks that it does not concern are left "
-        "out. May be repeated.",
+        help="What the paper leaves open, such as padding=valid, instead of the preset's choices: "
+        f"{', '.join(SCOPES)} (see reproduction/README.md). Networks that it does not affect "
+        "are left out. Repeatable.",
     ),
 ]
 _FormatOption = Annotated[str, typer.Option("--format", help="text, markdown or latex.")]
@@ -117,16 +117,16 @@ def run(
     index: Annotated[
         int | None,
         typer.Option(
-            help="Only one cell, for array jobs: its index among those that the other options "
-            "choose, as `cells` lists them with the same options."
+            help="Run only one cell, for array jobs: its index in the list that `cells` prints "
+            "with the same options."
         ),
     ] = None,
-    jobs: Annotated[int, typer.Option(min=1, help="Cells at a time.")] = 1,
+    jobs: Annotated[int, typer.Option(min=1, help="Cells to run at a time.")] = 1,
     device: Annotated[
-        str, typer.Option(help="cpu, cuda or cuda:N; auto: cuda where PyTorch finds it, else cpu.")
+        str, typer.Option(help="cpu, cuda or cuda:N; auto: cuda if PyTorch finds it, else cpu.")
     ] = "auto",
-    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads of a cell.")] = None,
-    precision: Annotated[str, typer.Option(help="float32, or on CUDA tf32, bf16.")] = "float32",
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads per cell.")] = None,
+    precision: Annotated[str, typer.Option(help="float32; on CUDA also tf32 or bf16.")] = "float32",
     compile: Annotated[bool, typer.Option("--compile", help="Compile the network.")] = False,
     epochs: _Number = None,
     training_images: _Number = None,
@@ -168,8 +168,8 @@ def _given_data_folder(data: Path | None, names: Sequence[str]) -> Path:
     """A name that was mistyped must not become a folder, and a download."""
     if data is not None and not data.is_dir():
         raise UsageError(
-            f"there is no folder {data}; `sparsight paper download {' '.join(names)} --data {data}`"
-            " makes it"
+            f"no such folder: {data}; create it with `sparsight paper download "
+            f"{' '.join(names)} --data {data}`"
         )
     return data_folder(data)
 
@@ -189,11 +189,11 @@ def download(
 def results(
     out: Annotated[Path, typer.Option(help="The page to write.")] = Path("reproduction/results.md"),
     collected: Annotated[
-        Path, typer.Option(help="Result files, a folder a protocol; those of --runs are added.")
+        Path, typer.Option(help="Result files, one folder per protocol; those of --runs are added.")
     ] = Path("reproduction/results"),
     preset_name: _PresetOption = "small",
     runs: Annotated[
-        Path | None, typer.Option(help="Runs to collect results from; none if not given.")
+        Path | None, typer.Option(help="Runs to collect results from; default: none.")
     ] = None,
 ) -> None:
     """Collect the results of runs, and generate the page that shows all that were collected."""
@@ -203,14 +203,14 @@ def results(
     known = protocols()
     there = [name for name in known if (collected / name).is_dir()]
     if not there:
-        raise UsageError(f"{collected} holds no results; pass the --runs that made some")
+        raise UsageError(f"no results in {collected}; use --runs to collect some")
     parts = [
         (part, read_results(collected / name))
         for name, part in known.items()
         if name in there or part.protocol.training is None  # the paper's own: all images
     ]
     store(out, report(parts, collected.as_posix()))
-    _say(f"{out} is written")
+    _say(f"wrote {out}")
 
 
 def _table_command(
@@ -276,19 +276,19 @@ def _figure_command(name: str) -> None:
         runs: _RunsOption = None,
         data_set: Annotated[
             str | None,
-            typer.Option(help=f"{', '.join(DATASETS)}; the preset's first if not given."),
+            typer.Option(help=f"{', '.join(DATASETS)}; default: the preset's first."),
         ] = None,
         size: Annotated[
             str | None,
             typer.Option(
-                help=f"{', '.join(WIDTHS)}; if not given, that of which most has been run, the "
-                "larger of equals."
+                help=f"{', '.join(WIDTHS)}; default: the one with the most runs, or the larger of "
+                "equals."
             ),
         ] = None,
         seed: Annotated[int, typer.Option(min=0)] = 0,
         out: Annotated[
             Path | None,
-            typer.Option(help="PDF, SVG or PNG; a PDF of the command's name if not given."),
+            typer.Option(help="PDF, SVG or PNG file; default: a PDF named after the command."),
         ] = None,
     ) -> None:
         chosen = preset(preset_name)
@@ -297,7 +297,7 @@ def _figure_command(name: str) -> None:
             raise RunError(missing)
         target = out or Path(f"{name}.pdf")
         save(draw(name, chosen, runs or default_runs(chosen), data_set, size, seed), target)
-        _say(f"{target} is written")
+        _say(f"wrote {target}")
 
     command.command(name, help=f"Draw {spec.summary}, from event files.")(figure)
 
@@ -308,7 +308,7 @@ for _name in FIGURES:
 
 def _form(name: str) -> Format:
     if name not in ("text", "markdown", "latex"):
-        raise UsageError(f"--format {name}: text, markdown or latex was wanted")
+        raise UsageError(f"--format {name}: expected text, markdown or latex")
     return name  # type: ignore[return-value]
 
 
@@ -329,13 +329,13 @@ def _selected(
 def _runs_folder(given: Path | None, chosen: Preset) -> Path:
     """Where cells are, or will be."""
     if given is not None and given.exists() and not given.is_dir():
-        raise UsageError(f"--runs {given}: a folder was wanted, and this is a file")
+        raise UsageError(f"--runs {given}: expected a folder, not a file")
     return given or default_runs(chosen)
 
 
 def _existing(runs: Path | None) -> Path | None:
     if runs is not None and not runs.is_dir():
-        raise RunError(f"there is no folder {runs}")
+        raise RunError(f"no such folder: {runs}")
     return runs
 
 

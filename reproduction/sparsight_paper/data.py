@@ -68,7 +68,7 @@ def load_data(
     folder = folder_of(name, root)
     if folder is None:
         wanted = " or ".join(DATASETS[name].folders)
-        raise DataError(f"{root} holds no {DATASETS[name].title}: a folder {wanted} was wanted")
+        raise DataError(f"{root} holds no {DATASETS[name].title}: expected a folder {wanted}")
     limit = None if training is None else training + probes
     images, labels = read_split(name, folder, "training", limit)
     others, other_labels = read_split(name, folder, "validation", validation)

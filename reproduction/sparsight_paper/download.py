@@ -93,7 +93,7 @@ def fetch(archive: Archive, root: Path, console: Console) -> Path:
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
     with Progress(*columns, TimeRemainingColumn(), console=console) as progress:
         task = progress.add_task(target.name, total=None)
-        reason = "nothing arrived"
+        reason = "nothing was received"
         for _ in range(_ATTEMPTS):
             try:
                 if _receive(archive.url, part, progress, task):
@@ -103,19 +103,21 @@ def fetch(archive: Archive, root: Path, console: Console) -> Path:
                 reason = str(error)
                 if isinstance(error, urllib.error.HTTPError) and error.code in (403, 404, 410):
                     raise DataError(
-                        f"{archive.url} cannot be downloaded ({error}); put the publisher's folder "
+                        f"cannot download {archive.url} ({error}); put the publisher's folder "
                         f"{archive.folder} into {root}"
                     ) from None
         else:
             raise DataError(
-                f"{archive.url} failed {_ATTEMPTS} times ({reason}); run the command again, and it "
-                f"goes on where it was, or put the publisher's folder {archive.folder} into {root}"
+                f"cannot download {archive.url}: {_ATTEMPTS} attempts failed ({reason}); run "
+                f"the command again to resume, or put the publisher's folder {archive.folder} "
+                f"into {root}"
             )
     found = _md5(part)
     if found != archive.md5:
         part.unlink()
         raise DataError(
-            f"{archive.url} arrived with md5 {found}, not {archive.md5}; it was removed, try again"
+            f"{archive.url} has md5 {found}, expected {archive.md5}; the file was removed, "
+            "try again"
         )
     os.replace(part, target)
     return target
@@ -162,7 +164,7 @@ def _unpack(file: Path, archive: Archive, root: Path) -> Path:
             with tarfile.open(file) as contents:
                 contents.extractall(scratch, filter="data")
     except (tarfile.TarError, zipfile.BadZipFile, EOFError) as error:
-        raise DataError(f"{file} cannot be unpacked: {error}") from None
+        raise DataError(f"cannot unpack {file}: {error}") from None
     unpacked = scratch / archive.folder
     if not unpacked.is_dir():
         raise DataError(f"{file} holds no folder {archive.folder}")

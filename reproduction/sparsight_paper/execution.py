@@ -26,7 +26,7 @@ Precision = Literal["float32", "tf32", "bf16"]
 class Execution:
     """How to run; `prepare` sets the process up for it.
 
-    Networks are channels-last: the faster layout on CUDA and on CPUs (benchmarks/paper.py).
+    Networks are channels-last: the faster layout on CUDA and on CPUs (reproduction/benchmark.py).
     """
 
     device: str = "cpu"
@@ -37,15 +37,17 @@ class Execution:
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"cpu|cuda(:\d+)?", self.device):
-            raise UsageError(f"no device {self.device!r}; 'cpu', 'cuda' or 'cuda:1' was wanted")
+            raise UsageError(f"unknown device {self.device!r}; expected 'cpu', 'cuda' or 'cuda:1'")
         if self.precision not in ("float32", "tf32", "bf16"):
-            raise UsageError(f"no precision {self.precision!r}; there are: float32, tf32, bf16")
+            raise UsageError(
+                f"unknown precision {self.precision!r}; expected float32, tf32 or bf16"
+            )
         if self.precision != "float32" and not self.cuda:
-            raise UsageError(f"precision {self.precision} is for CUDA; the CPU trains in float32")
+            raise UsageError(f"precision {self.precision} needs CUDA; the CPU trains in float32")
         number = int(self.device.partition(":")[2] or 0)
         if self.cuda and number >= torch.cuda.device_count():
             there = torch.cuda.device_count()
-            raise DeviceError(f"PyTorch finds {there} CUDA devices here; pass --device cpu")
+            raise DeviceError(f"PyTorch finds {there} CUDA devices; pass --device cpu")
 
     @property
     def cuda(self) -> bool:
@@ -106,9 +108,9 @@ class Execution:
             if not isinstance(error, MemoryError) and not _is_of_memory(error):
                 raise
             raise OutOfMemoryError(
-                f"{what} does not fit into the memory of {self.device}: end what else needs it, "
-                "run fewer --jobs at a time, or choose a smaller --size; the same command goes on "
-                "after the last epoch"
+                f"{what} does not fit into the memory of {self.device}: stop other programs, "
+                "run fewer --jobs at a time, or choose a smaller --size; the same command "
+                "resumes after the last epoch"
             ) from None
 
     def described(self) -> dict[str, Any]:

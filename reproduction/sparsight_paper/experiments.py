@@ -131,8 +131,8 @@ class Experiment:
         other = changed(history, described)
         if other:
             warnings.warn(
-                f"{self.folder} goes on with another arithmetic than it was begun with ({other}): "
-                "it may end with other last bits than a run that was not interrupted",
+                f"{self.folder} resumes under different conditions ({other}): its results may "
+                "differ in the last digits from those of an uninterrupted run",
                 stacklevel=2,
             )
         note_place(history, described)
@@ -164,7 +164,7 @@ class Experiment:
         self._check(state, path)
         if ("random_cuda" in state["training"]) != self.execution.cuda:
             begun = "the CPU" if self.execution.cuda else "CUDA"
-            raise UsageError(f"{path} was begun on {begun}; go on there, or remove it")
+            raise UsageError(f"{path} was started on {begun}; continue there, or remove it")
         return state
 
     @property
@@ -184,8 +184,8 @@ class Experiment:
             self._checkpoint_path.unlink(missing_ok=True)
         except OSError as error:
             raise RunError(
-                f"cannot remove {self._checkpoint_path}: {error.strerror or error}; the cell is "
-                "finished, and does not need it any more"
+                f"cannot remove {self._checkpoint_path}: {error.strerror or error}; the cell "
+                "is finished and no longer needs it"
             ) from None
 
     def _check(self, found: dict[str, Any], path: Path) -> None:
@@ -193,8 +193,8 @@ class Experiment:
             other = difference(found.get(part), wanted)
             if other:
                 raise UsageError(
-                    f"{path} is of a run with other settings ({other}); choose another --runs "
-                    "folder, or remove it"
+                    f"{path} belongs to a run with other settings ({other}); choose another "
+                    "--runs folder, or remove it"
                 )
 
     def _result(self, history: dict[str, Any], data: ExperimentData) -> dict[str, Any]:
@@ -227,16 +227,14 @@ def _alone(folder: Path) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(folder / "lock")
     except BlockingIOError as error:
-        raise UsageError(
-            f"{folder} is being run by another process ({error}); wait for it"
-        ) from None
+        raise UsageError(f"another process is running {folder} ({error}); wait for it") from None
     except OSError as error:
         raise RunError(f"cannot write to {folder}: {error.strerror or error}") from None
     with lock:
         if lock.problem is not None:
             raise RunError(
-                f"{folder} cannot be locked against other processes ({lock.problem}); "
-                "choose a --runs folder on a file system that has locks"
+                f"cannot lock {folder} against other processes ({lock.problem}); choose a "
+                "--runs folder on a file system that supports locks"
             )
         yield
 

@@ -65,7 +65,7 @@ def draw(
     been run; MissingExtraError without matplotlib.
     """
     if name not in FIGURES:
-        raise UsageError(f"no figure {name!r}; {nearest(name, FIGURES)}")
+        raise UsageError(f"unknown figure {name!r}; {nearest(name, FIGURES)}")
     try:
         from matplotlib.figure import Figure
     except ImportError:
@@ -76,8 +76,8 @@ def draw(
     what = f"{first.data}, size {first.size}, {first.optimiser}, seed {seed}"
     if not any(found.values()):
         raise RunError(
-            f"{runs} holds no run of {name} ({what}); `sparsight paper run` makes some, and --runs,"
-            " --data-set, --size and --seed choose others"
+            f"{runs} holds no run of {name} ({what}); train some with `sparsight paper run`, "
+            "or choose others with --runs, --data-set, --size and --seed"
         )
     figure = Figure(layout="constrained")
     spec.draw(figure, found)
@@ -131,7 +131,7 @@ def save(figure: Figure, path: Path) -> None:
     """Write a figure; its format is the file's ending. Raises UsageError for one unknown."""
     known = sorted(figure.canvas.get_supported_filetypes())
     if path.suffix.removeprefix(".") not in known:
-        raise UsageError(f"{path}: a file that ends in one of {', '.join(known)} was wanted")
+        raise UsageError(f"{path}: expected a file name that ends in one of {', '.join(known)}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(path, dpi=150)

@@ -75,18 +75,20 @@ def read_split(name: str, folder: Path, split: Split, limit: int | None = None) 
             break
     if found < wanted:
         raise DataError(
-            f"{folder} holds {found} {split} images of {spec.title}, and {wanted} are needed; "
-            "download it whole"
+            f"{folder} holds {found} {split} images of {spec.title}, expected {wanted}; "
+            "download the whole set"
         )
     classes = np.concatenate(labels)[:wanted]
     if classes.max(initial=0) >= spec.classes:
-        raise DataError(f"{folder} holds class {classes.max()}; {spec.title} has {spec.classes}")
+        raise DataError(
+            f"{folder} holds class {classes.max()}, but {spec.title} has {spec.classes}"
+        )
     return np.concatenate(images)[:wanted], classes
 
 
 def _spec(name: str) -> DatasetSpec:
     if name not in DATASETS:
-        raise UsageError(f"no data set {name!r}; {nearest(name, DATASETS)}")
+        raise UsageError(f"unknown data set {name!r}; {nearest(name, DATASETS)}")
     return DATASETS[name]
 
 
@@ -96,7 +98,7 @@ def _cifar(files: dict[Split, list[str]], parsed: Callable[[Path], Part]) -> Rea
     def read(folder: Path, split: Split) -> Iterator[Part]:
         for name in files[split]:
             if not (folder / name).is_file():
-                raise DataError(f"{folder} lacks {name}, which is needed; download the set whole")
+                raise DataError(f"{folder} lacks {name}; download the whole set")
             yield parsed(folder / name)
 
     return read
@@ -106,7 +108,7 @@ def _binary(path: Path, label_bytes: int) -> Part:
     """Records of label bytes, the last of which is the class, and 3,072 pixel bytes."""
     content, record = np.frombuffer(_bytes(path), np.uint8), label_bytes + 3072
     if not content.size or content.size % record:
-        raise DataError(f"{path} is no CIFAR file: records of {record} bytes were expected")
+        raise DataError(f"{path} is not a CIFAR file: expected records of {record} bytes")
     rows = content.reshape(-1, record)
     return _images(rows[:, label_bytes:]), rows[:, label_bytes - 1].astype(np.int64)
 
@@ -115,9 +117,9 @@ def _pickled(path: Path, label: bytes) -> Part:
     content = _unpickled(path)
     data, labels = content.get(b"data"), content.get(label)
     if not isinstance(data, np.ndarray) or not isinstance(labels, list):
-        raise DataError(f"{path} is no CIFAR file: {label.decode()} or data is missing")
+        raise DataError(f"{path} is not a CIFAR file: {label.decode()} or data is missing")
     if data.dtype != np.uint8 or data.shape != (len(labels), 3072):
-        raise DataError(f"{path} is no CIFAR file: rows of 3072 bytes were expected")
+        raise DataError(f"{path} is not a CIFAR file: expected rows of 3072 bytes")
     return _images(data), np.array(labels, np.int64)
 
 
@@ -138,9 +140,9 @@ def _unpickled(path: Path) -> dict[Any, Any]:
     except DataError as error:
         raise DataError(f"{path}: {error}") from None
     except Exception as error:  # a damaged pickle fails in many ways
-        raise DataError(f"{path} is no CIFAR file: {error}") from None
+        raise DataError(f"{path} is not a CIFAR file: {error}") from None
     if not isinstance(content, dict):
-        raise DataError(f"{path} is no CIFAR file: a dictionary was expected")
+        raise DataError(f"{path} is not a CIFAR file: expected a dictionary")
     return content
 
 
@@ -167,7 +169,7 @@ def _empty_array(kind: type, shape: tuple[int, ...], code: bytes | str) -> NDArr
 def _number_type(code: bytes | str, *_: Any) -> np.dtype[Any]:
     kind = np.dtype(code.decode() if isinstance(code, bytes) else code)
     if kind.kind not in "uif":
-        raise DataError(f"an array of {kind} was not expected")
+        raise DataError(f"unexpected array of {kind}")
     return kind
 
 
@@ -177,10 +179,10 @@ def _tiny_imagenet(folder: Path, split: Split) -> Iterator[Part]:
         names = (folder / "wnids.txt").read_text("utf-8").split()
     except OSError as error:
         raise DataError(
-            f"{folder} is no Tiny-ImageNet folder: wnids.txt: {error.strerror}"
+            f"{folder} is not a Tiny-ImageNet folder: wnids.txt: {error.strerror}"
         ) from None
     if not names:
-        raise DataError(f"{folder / 'wnids.txt'} lists no class; download the set whole")
+        raise DataError(f"{folder / 'wnids.txt'} lists no class; download the whole set")
     classes = {name: label for label, name in enumerate(names)}
     listed = _training_files if split == "training" else _validation_files
     for path, name in listed(folder, names):
@@ -196,7 +198,7 @@ def _training_files(folder: Path, names: list[str]) -> Iterator[tuple[Path, str]
     if fewest < most:  # the images after those that are missing would get their positions
         raise DataError(
             f"{folder} lacks training images: class {short} has {fewest}, others have {most}; "
-            "download the set whole"
+            "download the whole set"
         )
     for paths in zip(*files, strict=True):
         yield from zip(paths, names, strict=True)
@@ -216,9 +218,9 @@ def _jpeg(path: Path) -> Images:
         with Image.open(path) as image:
             pixels = np.asarray(image.convert("RGB"))  # some are grey
     except (OSError, Image.DecompressionBombError) as error:
-        raise DataError(f"cannot read {path}: {error}") from None
+        raise DataError(f"cannot read {path} as an image: {error}") from None
     if pixels.shape != (64, 64, 3):
-        raise DataError(f"{path} is {pixels.shape[1]} x {pixels.shape[0]}; 64 x 64 was expected")
+        raise DataError(f"{path} is {pixels.shape[1]} x {pixels.shape[0]}; expected 64 x 64")
     return np.ascontiguousarray(pixels.transpose(2, 0, 1))
 
 

@@ -79,9 +79,9 @@ def _raise_failure(futures: Sequence[Future[None]]) -> None:
                 future.result()
             except BrokenProcessPool:
                 raise RunError(
-                    "a process that trained a cell was killed, as systems do when memory runs out; "
-                    "the same command goes on after each cell's last epoch, and fewer --jobs need "
-                    "less memory"
+                    "a process that trained a cell was killed, probably because memory ran "
+                    "out; the same command resumes after each cell's last epoch, and fewer "
+                    "--jobs need less memory"
                 ) from None
 
 

@@ -74,7 +74,7 @@ class PaperNet(nn.Module):
     ) -> None:
         super().__init__()
         if side % 4:
-            raise UsageError(f"images of side {side}: a multiple of 4 is needed, for two poolings")
+            raise UsageError(f"images of side {side}: expected a multiple of 4, for two poolings")
         first, second, third, fourth, dense = widths
         of_conv: Block = block if placement == "convolution" else "plain"
         of_block: Block = block if placement == "block" else "plain"
@@ -136,9 +136,9 @@ def build(
     PyTorch's own weights. Raises UsageError for unknown names.
     """
     if network not in NETWORKS:
-        raise UsageError(f"no network {network!r}; {nearest(network, NETWORKS)}")
+        raise UsageError(f"unknown network {network!r}; {nearest(network, NETWORKS)}")
     if size not in WIDTHS:
-        raise UsageError(f"no size {size!r}; {nearest(size, WIDTHS)}")
+        raise UsageError(f"unknown size {size!r}; {nearest(size, WIDTHS)}")
     block = NETWORKS[network].block
     return PaperNet(
         WIDTHS[size],

@@ -142,16 +142,18 @@ def read_result(path: Path) -> dict[str, Any]:
         raise RunError(f"cannot read the result {path}: {error}") from None
     missing = sorted(_PARTS - content.keys()) if isinstance(content, dict) else sorted(_PARTS)
     if missing:
-        raise RunError(f"{path} is no result of a cell: it has no {', '.join(missing)}")
+        raise RunError(f"{path} is not a result of a cell: it has no {', '.join(missing)}")
     try:
         _cell(content)
         lengths = {len(content["epochs"][name]) for name in _CURVES}
         for curves in content["layers"].values():
             lengths |= {len(curve) - 1 for curve in curves.values()}  # and before training
     except (TypeError, KeyError, AttributeError, UsageError) as error:
-        raise RunError(f"{path} is no result of a cell: {error}") from None
+        raise RunError(f"{path} is not a result of a cell: {error}") from None
     if lengths != {content["protocol"]["epochs"]}:
-        raise RunError(f"{path} is no result of a cell: its curves are of {sorted(lengths)} epochs")
+        raise RunError(
+            f"{path} is not a result of a cell: its curves have {sorted(lengths)} epochs"
+        )
     return content
 
 
@@ -165,7 +167,9 @@ def read_results(folder: Path) -> Results:
     for result in results:
         other = difference(result["protocol"], results[0]["protocol"])
         if other:
-            raise RunError(f"{folder} mixes results of several protocols ({other}); pass one's")
+            raise RunError(
+                f"{folder} mixes results of several protocols ({other}); pass the folder of one"
+            )
     groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for result in sorted(results, key=lambda result: _place(_cell(result))):
         cell = dataclasses.replace(_cell(result), seed=0)
@@ -184,14 +188,14 @@ def collect(runs: Path, folder: Path, protocol: Protocol) -> list[Path]:
     """
     paths = sorted(runs.glob("*/result.json"))
     if not paths:
-        raise UsageError(f"{runs} holds no finished cell; `sparsight paper run` makes some")
+        raise UsageError(f"{runs} holds no finished cell; train some with `sparsight paper run`")
     for path in paths:
         result = read_result(path)
         other = difference(result["protocol"], dataclasses.asdict(protocol))
         if other:
             raise UsageError(
-                f"{path} is of another protocol than preset {protocol.name} ({other}), and cannot "
-                "stand among its results"
+                f"{path} belongs to another protocol than preset {protocol.name} ({other}), "
+                "so it cannot join its results"
             )
         _check_same_arithmetic(path, result, folder / f"{path.parent.name}.json")
     return [store(folder / f"{path.parent.name}.json", path.read_text("utf-8")) for path in paths]
@@ -202,7 +206,7 @@ def _check_same_arithmetic(path: Path, result: Mapping[str, Any], collected: Pat
         new, old = result["arithmetic"], read_result(collected)["arithmetic"]
         if new != old:
             raise UsageError(
-                f"{path} was computed in {_arithmetic(new)}, and {collected} in "
+                f"{path} was computed in {_arithmetic(new)}, but {collected} in "
                 f"{_arithmetic(old)}; move the old one away first"
             )
 

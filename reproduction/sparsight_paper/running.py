@@ -33,7 +33,7 @@ def run_all(experiments: Sequence[Experiment], jobs: int, console: Console) -> N
         if not experiment.result_path.exists():  # all epochs may be done, and no result written
             waiting.append(experiment)
             epochs = experiment.protocol.epochs
-            state = f"goes on after {done} of {epochs} epochs" if done else "to run"
+            state = f"resumes after {done} of {epochs} epochs" if done else "to run"
         console.print(f"{experiment.cell.name}: {state}", soft_wrap=True)
     with _progress(clock, console) as advance:
         try:
@@ -43,7 +43,7 @@ def run_all(experiments: Sequence[Experiment], jobs: int, console: Console) -> N
             else:
                 run_jobs(waiting, jobs, advance)
         except KeyboardInterrupt:
-            console.print("Stopped: the same command goes on after each cell's last epoch.")
+            console.print("Stopped: the same command resumes after each cell's last epoch.")
             raise
     for experiment in waiting:
         console.print(_outcome(experiment), soft_wrap=True)

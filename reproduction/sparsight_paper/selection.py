@@ -67,10 +67,10 @@ def _with_choices(cells: list[Cell], choices: Choices, say: Callable[[str], None
     changed = choices.changed()
     networks = dict.fromkeys(cell.network for cell in cells)
     left_out = [n for n in networks if changed and not changed.keys() & set(touching(n))]
-    concern = "; ".join(f"{name} concerns {SCOPES[name].title}" for name in changed)
-    sentence = f"{choices.label} changes nothing of {', '.join(left_out)} ({concern})"
+    concern = "; ".join(f"{name} affects {SCOPES[name].title}" for name in changed)
+    sentence = f"{choices.label} changes nothing in {', '.join(left_out)} ({concern})"
     if len(left_out) == len(networks):
-        raise UsageError(f"{sentence}, so that no cell is left")
+        raise UsageError(f"{sentence}, so no cell is left")
     if left_out:
         say(f"Left out: {sentence}")
     return [

@@ -92,9 +92,9 @@ def test_only_networks_that_a_choice_changes_are_chosen():
     chosen = select(SMALL, {"size": ["m"]}, choices=Choices(centre="filters"), say=said.append)
     assert [cell.name for cell in chosen] == ["cifar-10_sr3Net-m_sgd_centre-filters_seed0"]
     (sentence,) = said
-    assert "changes nothing of vanillaNet, dropNet, normNet, sr1Net, sr2Net" in sentence
-    assert "centre concerns networks with DecorrReg" in sentence
-    with pytest.raises(UsageError, match=r"nothing of LeNet, .* no cell is left"):
+    assert "changes nothing in vanillaNet, dropNet, normNet, sr1Net, sr2Net" in sentence
+    assert "centre affects networks with DecorrReg" in sentence
+    with pytest.raises(UsageError, match=r"nothing in LeNet, .* no cell is left"):
         select(FULL, {"size": ["none"]}, choices=Choices(padding="valid"))
 
 
@@ -107,7 +107,7 @@ def test_of_choices_given_together_each_network_takes_its_own():
     assert labels["sr2Net"] == "padding=valid, reduction=mean"
     assert labels["LeNet-sr"] == "reduction=mean"
     assert "LeNet" not in labels
-    assert "nothing of LeNet, AlexNet (" in said[0]
+    assert "nothing in LeNet, AlexNet (" in said[0]
 
 
 def test_a_choice_of_the_default_leaves_every_cell_as_it_is():
@@ -206,16 +206,16 @@ def test_a_table_of_other_seeds_is_not_empty(folder, capfd):
             ["run", "--preset", "full", "--network", "LeNet", "--size", "s"],
             "no cell of the preset with --network LeNet has --size s; there are: none",
         ),
-        (["run", "--choose", "kappa=2", "--network", "sr2Net"], "so that no cell is left"),
+        (["run", "--choose", "kappa=2", "--network", "sr2Net"], "so no cell is left"),
         (["run", "--index", "24"], "--index 24: there are 24 cells, counted from 0"),
-        (["cells", "--runs", "file"], "--runs file: a folder was wanted, and this is a file"),
-        (["run", "--runs", "file"], "--runs file: a folder was wanted, and this is a file"),
-        (["figure4", "--runs", "nowhere"], "there is no folder nowhere"),
+        (["cells", "--runs", "file"], "--runs file: expected a folder, not a file"),
+        (["run", "--runs", "file"], "--runs file: expected a folder, not a file"),
+        (["figure4", "--runs", "nowhere"], "no such folder: nowhere"),
         (["figure4"], "runs/paper/small holds no run of preset small that figure4 shows"),
         (["a1", "--preset", "small"], "pass --preset adam or full"),
         (
             ["run", "--preset", "tiny", "--data", "nowhere"],
-            "no folder nowhere; `sparsight paper download cifar-10 --data nowhere` makes it",
+            "folder: nowhere; create it with `sparsight paper download cifar-10 --data nowhere`",
         ),
     ],
 )

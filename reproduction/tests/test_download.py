@@ -95,7 +95,7 @@ def test_a_broken_download_goes_on_where_it_was(publisher, tmp_path):
 
 def test_so_does_the_next_command(publisher, tmp_path):
     publisher.content, publisher.most = tarball(), 6_000
-    with pytest.raises(DataError, match=r"failed 5 times .*put the publisher's folder"):
+    with pytest.raises(DataError, match=r"5 attempts failed .*put the publisher's folder"):
         make_available("cifar-10", tmp_path, QUIET, archive_of(publisher))
     publisher.most = 10**9
     assert make_available("cifar-10", tmp_path, QUIET, archive_of(publisher)).is_dir()
@@ -116,20 +116,20 @@ def test_a_whole_part_is_not_asked_for_again(publisher, tmp_path):
 
 def test_another_checksum_is_refused_and_removed(publisher, tmp_path):
     publisher.content = tarball()
-    with pytest.raises(DataError, match="arrived with md5"):
+    with pytest.raises(DataError, match="has md5"):
         make_available("cifar-10", tmp_path, QUIET, archive_of(publisher, b"another"))
     assert list(tmp_path.iterdir()) == []
 
 
 def test_an_archive_that_is_not_there(publisher, tmp_path):
     missing = Archive(publisher.url.replace("/set", "/none"), "0" * 32, "cifar-10-batches-bin")
-    with pytest.raises(DataError, match=r"cannot be downloaded.*404"):
+    with pytest.raises(DataError, match=r"cannot download .*404"):
         make_available("cifar-10", tmp_path, QUIET, missing)
 
 
 def test_an_archive_that_would_leave_its_folder(publisher, tmp_path):
     publisher.content = tarball(folder="../outside")
-    with pytest.raises(DataError, match="cannot be unpacked"):
+    with pytest.raises(DataError, match="cannot unpack"):
         make_available("cifar-10", tmp_path / "data", QUIET, archive_of(publisher))
     assert not (tmp_path / "outside").exists()
 

@@ -97,7 +97,7 @@ def test_bf16_is_for_the_forward_alone(two_gpus):
 def test_devices(two_gpus):
     assert Execution("cuda:1").cuda
     for wrong in ("cuda:x", "cpu:1", "cuda1", ""):
-        with pytest.raises(UsageError, match="'cpu', 'cuda' or 'cuda:1' was wanted"):
+        with pytest.raises(UsageError, match="expected 'cpu', 'cuda' or 'cuda:1'"):
             Execution(wrong)
     with pytest.raises(DeviceError, match="finds 2 CUDA devices"):
         Execution("cuda:2")
@@ -123,7 +123,7 @@ def test_a_checkpoint_stays_where_it_was_begun(data, tmp_path, two_gpus):
     history = {"epochs": {}, "layers": {}, "seconds": [1.0]}
     begun._save({"training": training.state_dict(), "history": history})
     assert begun.timed() == (1, 1.0)
-    with pytest.raises(UsageError, match="was begun on the CPU; go on there"):
+    with pytest.raises(UsageError, match="was started on the CPU; continue there"):
         Experiment(cell, PROTOCOL, tmp_path, tmp_path, Execution("cuda")).timed()
 
 

@@ -110,7 +110,7 @@ def test_choices_are_drawn_beside_the_defaults(runs):
         (["figure3", "--size", "q"], "figure3 shows has --size q; there are: s"),
         (["figure3", "--data-set", "cifar10"], "has --data-set cifar10; did you mean 'cifar-10'?"),
         (["a1"], "no cell that a1 shows, trained by adam"),
-        (["figure3", "--out", "x.docx"], "a file that ends in one of"),
+        (["figure3", "--out", "x.docx"], "a file name that ends in one of"),
     ],
 )
 def test_bad_input_gets_a_sentence(arguments, message, runs, capfd):

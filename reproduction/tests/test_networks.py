@@ -154,11 +154,11 @@ def test_alexnet(data):
 
 
 def test_networks_of_other_images():
-    with pytest.raises(UsageError, match="AlexNet is fitted to 32 and 64"):
+    with pytest.raises(UsageError, match="AlexNet is built for sides of 32 and 64"):
         build_classic("AlexNet", side=48)
     with pytest.raises(UsageError, match="did you mean 'LeNet'"):
         build_classic("Lenet")
-    with pytest.raises(UsageError, match="a multiple of 4 is needed"):
+    with pytest.raises(UsageError, match="expected a multiple of 4"):
         build("vanillaNet", "s", side=30)
 
 

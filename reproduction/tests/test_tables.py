@@ -145,7 +145,7 @@ def test_results_of_another_arithmetic_are_no_seeds(tmp_path):
         (runs / "0").rename(runs / SMALL.cells[0].name)
     collected = tmp_path / "collected"
     collect(tmp_path / "0", collected, SMALL.protocol)
-    with pytest.raises(UsageError, match=r"in bf16, compiled, and .* in float32; move the old"):
+    with pytest.raises(UsageError, match=r"in bf16, compiled, but .* in float32; move the old"):
         collect(tmp_path / "1", collected, SMALL.protocol)
 
 
@@ -263,7 +263,7 @@ def test_the_forms(tmp_path):
     ("arguments", "message"),
     [
         (["table2", "--format", "html"], "text, markdown or latex"),
-        (["table2", "--runs", "/no/such"], "there is no folder /no/such"),
+        (["table2", "--runs", "/no/such"], "no such folder: /no/such"),
         (["table3", "--preset", "small"], "no cell of Table 3; full has them all"),
         (["results", "--runs", "/no/such"], "/no/such holds no finished cell"),
     ],
@@ -288,7 +288,10 @@ def test_runs_of_other_numbers_are_not_collected(tmp_path, capfd):
     page, collected = str(tmp_path / "page.md"), str(tmp_path / "collected")
     arguments = ["--out", page, "--collected", collected, "--runs", str(tmp_path / "runs")]
     assert main(["paper", "results", *arguments]) == 2
-    assert "of another protocol than preset small (epochs: 3, not 60)" in capfd.readouterr().err
+    assert (
+        "belongs to another protocol than preset small (epochs: 3, not 60)"
+        in capfd.readouterr().err
+    )
 
 
 def test_the_command_prints_and_generates(tmp_path, capfd):
@@ -299,7 +302,7 @@ def test_the_command_prints_and_generates(tmp_path, capfd):
     page, collected = tmp_path / "results.md", tmp_path / "collected"
     arguments = ["paper", "results", "--out", str(page), "--collected", str(collected)]
     assert main(arguments) == 2
-    assert "holds no results" in capfd.readouterr().err
+    assert "no results in" in capfd.readouterr().err
     assert main([*arguments, "--runs", str(runs)]) == 0
     assert (collected / "small" / f"{SMALL.cells[0].name}.json").exists()
     first = page.read_text()
@@ -309,23 +312,23 @@ def test_the_command_prints_and_generates(tmp_path, capfd):
 
 def test_a_file_that_is_no_result(tmp_path):
     (tmp_path / "x.json").write_text("{}")
-    with pytest.raises(RunError, match="no result of a cell"):
+    with pytest.raises(RunError, match="not a result of a cell"):
         read_results(tmp_path)
     stored = result_of(SMALL, SMALL.cells[0], 0.5)
     stored["cell"]["choices"]["padding"] = "reflect"
     (tmp_path / "x.json").write_text(json.dumps(stored))
-    with pytest.raises(RunError, match="no result of a cell: padding=reflect"):
+    with pytest.raises(RunError, match="not a result of a cell: padding=reflect"):
         read_results(tmp_path)
     for part in ("hardware", "onset", "versions", "arithmetic"):
         stored = result_of(SMALL, SMALL.cells[0], 0.5)
         del stored[part]
         (tmp_path / "x.json").write_text(json.dumps(stored))
-        with pytest.raises(RunError, match=f"no result of a cell: it has no {part}"):
+        with pytest.raises(RunError, match=f"not a result of a cell: it has no {part}"):
             read_results(tmp_path)
     stored = result_of(SMALL, SMALL.cells[0], 0.5)
     del stored["layers"]["conv4"]["rms"][-1]
     (tmp_path / "x.json").write_text(json.dumps(stored))
-    with pytest.raises(RunError, match=r"its curves are of \[59, 60\] epochs"):
+    with pytest.raises(RunError, match=r"its curves have \[59, 60\] epochs"):
         read_results(tmp_path)
 
 

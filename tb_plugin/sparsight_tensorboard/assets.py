@@ -18,8 +18,8 @@ _TYPES = {
     "index.css": "text/css",
 }
 _HOW = (
-    "This checkout of Sparsight has no built page: run `npm ci && npm run build` in its folder "
-    "`frontend`, or install a released package (pip install sparsight)."
+    "The page of the Sparsity tab has not been built: run `npm ci && npm run build` in the "
+    "folder `frontend`, or install a released package (pip install sparsight)."
 )
 
 

@@ -106,7 +106,7 @@ def maps(
     warnings = [*series.warnings, *left_out(left["damaged"], f"the maps of {layer!r}")]
     if left["unfit"]:
         steps = "1 step" if left["unfit"] == 1 else f"{left['unfit']} steps"
-        why = "they had another shape, or showed fewer probes"
+        why = "they have another shape, or show fewer probes"
         warnings.append(f"left out: {steps} of the maps of {layer!r}, because {why}")
     codes = np.zeros((len(found), *shape), np.uint8)
     for target, (_, encoded) in zip(codes, found, strict=True):
@@ -164,7 +164,7 @@ def _wanted(
     if probe not in names:
         there = ", ".join(map(str, names))
         raise NotRecorded(
-            f"no maps of probe {probe} are recorded for layer {layer!r}; there are those of {there}"
+            f"no maps of probe {probe} are recorded for layer {layer!r}; there are: {there}"
         )
     return (probe,)
 

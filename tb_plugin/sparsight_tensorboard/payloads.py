@@ -49,7 +49,7 @@ def index(version: str, loading: bool, runs: Iterable[RunSummary]) -> Json:
         if room > 0:
             entries.append(entry)
         else:
-            warnings = ["there are more runs than one answer holds: point --logdir at fewer"]
+            warnings = ["too many runs to list them all: point --logdir at fewer"]
     return {"version": version, "loading": loading, "runs": entries, "warnings": warnings}
 
 
@@ -64,7 +64,7 @@ def probes(run: str, found: Probes) -> Json:
     items = [decode(item) for item in shown.items]
     indices = list(shown.indices)
     if None in items or (items and len(items) != len(indices)):
-        warnings.append("the shown probes are damaged and left out")
+        warnings.append("the shown probes are left out: their record is damaged")
         items = []
     kept = _fitting(items)
     if kept < len(items):

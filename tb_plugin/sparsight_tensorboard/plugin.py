@@ -235,7 +235,7 @@ def _respond(
 
 
 def _only_get(request: wrappers.Request) -> wrappers.Response:
-    answer = _problem(request, 405, "only GET is answered here")
+    answer = _problem(request, 405, "only GET and HEAD are allowed")
     answer.headers["Allow"] = ", ".join(_METHODS)
     return answer
 

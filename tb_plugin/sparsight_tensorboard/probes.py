@@ -33,5 +33,7 @@ def newest(tags: Sequence[Tag]) -> Probes:
                 warnings.append(f"a record of {tag.name} is left out: {error}")
     found.sort(key=lambda pair: pair[0])
     if len({shown.digest for _, shown in found}) > 1:
-        warnings.append("the probe set changed during the run: values on both sides differ by that")
+        warnings.append(
+            "the probe set changed during the run: values before and after are not comparable"
+        )
     return Probes(found[-1][1] if found else None, tuple(dict.fromkeys(warnings)))

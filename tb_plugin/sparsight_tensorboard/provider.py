@@ -91,9 +91,11 @@ class Provider:
             records = tuple(_record(datum) for datum in data if abs(datum.step) < _MAX_STEP)
             warnings = []
             if len(records) < len(data):
-                warnings.append(f"steps of {series.tag} that are no epochs are left out")
+                warnings.append(
+                    f"steps of {series.tag} that are too large to be epochs are left out"
+                )
             if steps != _ALL:
-                shown = f"{len(records)} steps are shown"
+                shown = f"only {len(records)} of its steps are shown"
                 warnings.append(f"{series.tag} is too large to read at once: {shown}")
             return Tag(series.tag, series.metadata, records, tuple(warnings))
         problem = f"{series.tag} is left out: its records are too large to read"
@@ -130,8 +132,8 @@ class Provider:
             raise  # TensorBoard itself answers these, such as "permission denied"
         except Exception as error:  # gRPC's own among them, where the data server is gone
             raise RunError(
-                f"TensorBoard's data cannot be read just now ({_brief(error)}); it may still be "
-                "starting, or has to be started again"
+                f"cannot read TensorBoard's data ({_brief(error)}); TensorBoard may still be "
+                "starting, or need a restart"
             ) from None
 
 

@@ -18,13 +18,13 @@ class Query:
         self._values = values
         for name in self._values:
             if name not in known:
-                raise UsageError(f"there is no parameter {name!r} here; {nearest(name, known)}")
+                raise UsageError(f"unknown parameter {name!r}; {nearest(name, known)}")
 
     def text(self, name: str) -> str:
         """A parameter that must be there."""
         value = self.optional(name)
         if value is None:
-            raise UsageError(f"the parameter {name!r} is missing")
+            raise UsageError(f"missing parameter {name!r}")
         return value
 
     def optional(self, name: str) -> str | None:
@@ -41,7 +41,7 @@ class Query:
         value = self.optional("probe")
         if value is None or value == "mean":
             return value
-        return _whole_number("probe", value, ", or mean,")
+        return _whole_number("probe", value, " or mean")
 
     def sigma(self) -> float:
         """Width of the smoothing in epochs."""
@@ -53,7 +53,7 @@ class Query:
         except ValueError:
             sigma = math.nan
         if not 0 <= sigma <= 1e6:
-            raise UsageError(f"sigma={value!r}: a number of epochs, 0 or more, was wanted")
+            raise UsageError(f"sigma={value!r}: expected a number of epochs, 0 or more")
         return sigma
 
 
@@ -63,5 +63,5 @@ def _whole_number(name: str, value: str, more: str = "") -> int:
     except ValueError:
         number = 2**63
     if abs(number) >= 2**63:
-        raise UsageError(f"{name}={value[:50]!r}: a whole number{more} was wanted")
+        raise UsageError(f"{name}={value[:50]!r}: expected a whole number{more}")
     return number

@@ -152,7 +152,9 @@ def _fitting(named: dict[str, T], noun: str, warnings: list[str]) -> dict[str, T
         if len(kept) < _MAX_NAMED and size <= _MAX_TEXT:
             kept[name] = described
     if len(kept) < len(named):
-        warnings.append(f"left out: {len(named) - len(kept)} of {len(named)} {noun}: too many")
+        warnings.append(
+            f"left out: {len(named) - len(kept)} of {len(named)} {noun}, which are too many to show"
+        )
     return kept
 
 
@@ -173,8 +175,8 @@ def _placement(
             rows[layer.name] = row
         else:  # its entropies have another upper bound: no curve leads from one to the other
             warnings.append(
-                f"layer {layer.name!r} had {layer.channels} channels and has {newest.channels} now:"
-                " what was recorded before is left out"
+                f"layer {layer.name!r} had {layer.channels} channels and has "
+                f"{newest.channels} now: its earlier records are left out"
             )
     column_of = {name: number for number, name in enumerate(columns)}
     found = {c.name: number for number, c in reversed([*enumerate(layout.columns)])}

@@ -151,7 +151,9 @@ def test_channels_before_the_positions():
     kept = entropy(values.movedim(1, -1)[counts], -1)
     torch.testing.assert_close(found.double(), -kept.sum() / 3)
     assert sparsity_penalty(values, 1.0, mask=counts.numpy()) == found
-    with pytest.raises(UsageError, match=r"mask of shape \(3, 5\) for positions of shape \(3, 9\)"):
+    with pytest.raises(
+        UsageError, match=r"mask of shape \(3, 5\) does not match positions of shape \(3, 9\)"
+    ):
         sparsity_penalty(values, 1.0, mask=torch.ones(3, 5))
 
 
@@ -191,22 +193,24 @@ def test_compiled_in_one_graph():
 
 def test_masks_that_would_do_nothing_are_errors():
     model, (tokens, mask) = Tokens(), batch(8)
-    with pytest.raises(UsageError, match="'masks' is no input of the network's forward; did you m"):
+    with pytest.raises(
+        UsageError, match="forward has no input 'masks' to use as the mask; did you m"
+    ):
         SparsityReg(model, TARGETS, mask="masks")
     alone = SparsityReg(model, {"pooled": 1.0}, mask="mask")
     model(tokens, mask=mask)
-    with pytest.raises(UsageError, match=r"shape \(3, 8\) is that of no layer.*pooled \(3,\)"):
+    with pytest.raises(UsageError, match=r"shape \(3, 8\) matches no layer.*pooled \(3,\)"):
         alone()
     alone.detach()
     sparsity = SparsityReg(model, TARGETS)
     model(tokens)
-    with pytest.raises(UsageError, match=r"shape \(8, 3\) is that of no layer"):
+    with pytest.raises(UsageError, match=r"shape \(8, 3\) matches no layer"):
         sparsity(mask=mask.T)
     with pytest.raises(
-        UsageError, match="the mask is of type str; a tensor or array of 0 and 1 was"
+        UsageError, match="the mask is a str; expected a tensor or array of 0 and 1"
     ):
         sparsity(mask="mask")
-    with pytest.raises(UsageError, match="the mask is of type Tensor; the name of an input"):
+    with pytest.raises(UsageError, match="the mask is a Tensor; expected the name of an input"):
         SparsityReg(model, TARGETS, mask=mask)
     with sparsity.accumulate():
         model(tokens)
@@ -221,7 +225,7 @@ def test_masks_that_would_do_nothing_are_errors():
         named()
         with pytest.raises(UsageError, match="so that its input 'mask'"), named.accumulate():
             model.inner(tokens)
-    message = "the mask 'scale' is a float; a tensor was wanted"
+    message = "the mask 'scale' is a float; expected a tensor"
     with SparsityReg(model, {"first": 1.0}, mask="scale"), pytest.raises(UsageError, match=message):
         model(tokens, 2.0)
 
@@ -236,7 +240,7 @@ def test_a_misspelt_keyword_among_others_is_an_error():
     model(tokens, mask=mask)
     torch.testing.assert_close(sparsity(), by_hand(Tokens()))
     sparsity.detach()
-    message = r"ran without its input 'attention_mask'.*: mask"
+    message = r"was called without the input 'attention_mask'.*: mask"
     misspelt = SparsityReg(model, TARGETS, mask="attention_mask")
     with misspelt, pytest.raises(UsageError, match=message):
         model(tokens, mask=mask)
@@ -302,10 +306,10 @@ def test_a_batch_of_nothing_but_padding():
 @pytest.mark.parametrize(
     ("mask", "message"),
     [
-        ("masks", "'masks' is no input of the network's forward"),
+        ("masks", "forward has no input 'masks'"),
         ("mask", "the probes have no input 'mask'"),
-        (torch.ones(2, 8), r"mask of shape \(2, 8\) was given for 3 probes"),
-        (torch.ones(3, 9), r"shape \(3, 9\) is that of no layer.*first \(3, 8\)"),
+        (torch.ones(2, 8), r"mask has shape \(2, 8\), but there are 3 probes"),
+        (torch.ones(3, 9), r"shape \(3, 9\) matches no layer.*first \(3, 8\)"),
     ],
 )
 def test_wrong_masks_of_probes_get_a_sentence(mask, message):

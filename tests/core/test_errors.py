@@ -39,7 +39,7 @@ def test_missing_extras_say_what_to_install() -> None:
         ("conv", ["conv1", "fc1"], "did you mean 'conv1'?"),
         ("conv", ["conv1", "conv2"], "did you mean 'conv2' or 'conv1'?"),
         ("x", ["conv1", "fc1"], "there are: conv1, fc1"),
-        ("x", [], "there is none to choose from"),
+        ("x", [], "there are none"),
         ("x", ["long" * n for n in range(1, 20)], " and 7 more"),
         ("x", ["fc1", "fc1"], "there are: fc1"),
     ],

@@ -38,7 +38,7 @@ def runs(tmp_path_factory):
 
 def test_it_ends_with_a_table(runs):
     _, printed = runs
-    for part in ("best accuracy", "onset", "layers that moved most", "scale-free", "sr2Net-s"):
+    for part in ("best accuracy", "onset", "Layers that changed most", "scale-free", "sr2Net-s"):
         assert part in printed
     differences = [float(number) for number in re.findall(r"differ by (\S+) nats", printed)]
     assert len(differences) == 2
@@ -105,7 +105,7 @@ def test_folders_that_are_called_like_its_runs_are_left_alone(tmp_path):
         (tmp_path / name).mkdir()
         (tmp_path / name / "events.out.tfevents.1.host").write_bytes(b"weeks of training")
     before = everything(tmp_path)
-    assert "was not made by this demo" in refused(tmp_path)
+    assert "was not made by the demo" in refused(tmp_path)
     assert everything(tmp_path) == before
 
 
@@ -135,7 +135,7 @@ def test_what_others_put_beside_is_left_alone(tmp_path, foreign):
     path.parent.mkdir(exist_ok=True)
     path.write_text("by hand")
     before = everything(tmp_path)
-    with pytest.raises(UsageError, match="which is not the demo's; pass another --logdir"):
+    with pytest.raises(UsageError, match="which the demo did not make; pass another --logdir"):
         make_way(tmp_path, ["one", "two"])
     assert everything(tmp_path) == before
 
@@ -150,7 +150,7 @@ def test_links_are_not_followed(tmp_path):
     (tmp_path / "other/one/checkpoints").symlink_to(mine / "checkpoints", target_is_directory=True)
     before = everything(mine)
     for folder in (runs, tmp_path / "other"):
-        with pytest.raises(UsageError, match="is not the demo's"):
+        with pytest.raises(UsageError, match="the demo did not make"):
             make_way(folder, ["one", "two"])
     assert everything(mine) == before
 
@@ -161,7 +161,7 @@ def test_a_demo_that_is_running_is_left_alone(tmp_path):
     with open(tmp_path / "two/sparsight.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         before = everything(tmp_path)
-        with pytest.raises(RunError, match="is being recorded into by another process"):
+        with pytest.raises(RunError, match="another process is already recording into"):
             make_way(tmp_path, ["one", "two"])
         assert everything(tmp_path) == before
 
@@ -207,7 +207,7 @@ def test_tensorboard_ends_at_ctrl_c(served):
     os.killpg(process.pid, signal.SIGINT)
     said = process.stdout.read()
     assert process.wait() == 0
-    assert "TensorBoard ends." in said
+    assert "Stopping TensorBoard." in said
     assert "Traceback" not in said
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("localhost", port)).close()

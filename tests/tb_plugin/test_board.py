@@ -202,16 +202,31 @@ def test_different_questions_have_different_etags(board: Board) -> None:
 
 
 SLIPS = [
-    ("layers", {}, 400, "the parameter 'run' is missing"),
-    ("maps", {"run": "plain"}, 400, "the parameter 'layer' is missing"),
-    ("layers", {"run": ""}, 400, "the parameter 'run' is missing"),
-    ("layers", {"run": "plain", "form": 3}, 400, "no parameter 'form' here; did you mean 'from'?"),
-    ("index", {"run": "plain"}, 400, "there is no parameter 'run' here"),
-    ("maps", {"run": "plain", "layer": "fc1", "from": "x"}, 400, "from='x': a whole number was"),
-    ("maps", {"run": "plain", "layer": "fc1", "to": "1.5"}, 400, "to='1.5': a whole number was"),
-    ("maps", {"run": "plain", "layer": "fc1", "to": 10**30}, 400, "a whole number was wanted"),
-    ("maps", {"run": "plain", "layer": "fc1", "probe": "all"}, 400, "number, or mean, was wanted"),
-    ("scalars", {"run": "plain", "tag": "t", "sigma": "-1"}, 400, "sigma='-1': a number of epochs"),
+    ("layers", {}, 400, "missing parameter 'run'"),
+    ("maps", {"run": "plain"}, 400, "missing parameter 'layer'"),
+    ("layers", {"run": ""}, 400, "missing parameter 'run'"),
+    ("layers", {"run": "plain", "form": 3}, 400, "unknown parameter 'form'; did you mean 'from'?"),
+    ("index", {"run": "plain"}, 400, "unknown parameter 'run'"),
+    (
+        "maps",
+        {"run": "plain", "layer": "fc1", "from": "x"},
+        400,
+        "from='x': expected a whole number",
+    ),
+    (
+        "maps",
+        {"run": "plain", "layer": "fc1", "to": "1.5"},
+        400,
+        "to='1.5': expected a whole number",
+    ),
+    ("maps", {"run": "plain", "layer": "fc1", "to": 10**30}, 400, "expected a whole number"),
+    ("maps", {"run": "plain", "layer": "fc1", "probe": "all"}, 400, "whole number or mean"),
+    (
+        "scalars",
+        {"run": "plain", "tag": "t", "sigma": "-1"},
+        400,
+        "sigma='-1': expected a number of epochs",
+    ),
     ("scalars", {"run": "plain", "tag": "t", "sigma": "nan"}, 400, "sigma='nan'"),
     ("layers", {"run": "plane"}, 404, "no run 'plane'"),
     ("layers", {"run": "plane"}, 404, "did you mean 'plain'"),
@@ -240,7 +255,7 @@ def test_slips_get_a_sentence(
 def test_only_get_is_answered(board: Board, path: str, method: str) -> None:
     answer = board.get(path, method=method)
     assert (answer.status, answer.headers["Allow"]) == (405, "GET, HEAD")
-    assert answer.json() == {"error": "only GET is answered here"}
+    assert answer.json() == {"error": "only GET and HEAD are allowed"}
 
 
 @pytest.mark.parametrize("path", ["index", "version", "static/index.html"])
@@ -337,7 +352,7 @@ def test_nothing_recorded(tmp_path: Path, board: Board) -> None:
         listing = empty.get("/data/plugins_listing").json()["sparsity"]
         assert not listing["enabled"]  # in TensorBoard's list of inactive tabs
         assert empty.get("static/index.html").status == 200
-        assert "there is none to choose from" in empty.get("layers", run="x").json()["error"]
+        assert "there are none" in empty.get("layers", run="x").json()["error"]
 
 
 def test_a_path_prefix(logdir: Path) -> None:

@@ -50,8 +50,8 @@ def test_a_disk_that_was_full_while_a_board_watches(tmp_path: Path, loader: str)
             run.close()
 
 
-@pytest.mark.filterwarnings("ignore:the clock stands")
-@pytest.mark.filterwarnings("ignore:.*was deleted while it was recorded into")
+@pytest.mark.filterwarnings("ignore:the clock is")
+@pytest.mark.filterwarnings("ignore:.*was deleted while a run was being recorded")
 @pytest.mark.parametrize("loader", LOADERS)
 def test_clocks_and_deletions(tmp_path: Path, loader: str, monkeypatch: pytest.MonkeyPatch) -> None:
     now = time.time()

@@ -231,7 +231,7 @@ def test_a_run_of_no_layers(board: Board) -> None:
 def test_steps_that_are_no_epochs(board: Board) -> None:
     _, arrays = board.get("layers", run="far").frame()
     assert arrays["steps"].tolist() == [-1]
-    assert "that are no epochs are left out" in warnings_of(board, "far")
+    assert "that are too large to be epochs are left out" in warnings_of(board, "far")
 
 
 def test_probes_that_are_no_pictures(board: Board) -> None:

@@ -42,7 +42,7 @@ def shown(kind: str, *items: bytes, indices: tuple[int, ...] = ()) -> Probes:
 def test_pictures_must_be_pictures() -> None:
     answer = payloads.probes("r", shown("image", b"\x89PNG\r\n\x1a\nrest", b"<svg onload=x>"))
     assert (answer["kind"], answer["items"]) == ("none", [])
-    assert answer["warnings"] == ["the shown probes are damaged and left out"]
+    assert answer["warnings"] == ["the shown probes are left out: their record is damaged"]
 
 
 def test_series_hold_no_nan() -> None:
@@ -94,9 +94,7 @@ def test_an_index_of_too_many_runs() -> None:
     answer = payloads.index("v", False, [run] * 1000)
     assert len(json.dumps(answer)) <= payloads.MAX_ANSWER
     assert 0 < len(answer["runs"]) < 1000
-    assert answer["warnings"] == [
-        "there are more runs than one answer holds: point --logdir at fewer"
-    ]
+    assert answer["warnings"] == ["too many runs to list them all: point --logdir at fewer"]
     warnings = answer["runs"][0]["warnings"]
     assert len(warnings) == 41
     assert warnings[-1] == "and 10 more warnings"

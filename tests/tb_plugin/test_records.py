@@ -88,7 +88,7 @@ def test_a_layer_that_changed_its_channels() -> None:
     assert merged.layers[0].channels == 16
     np.testing.assert_array_equal(merged.values(0, 2)[:, 0, 0], [np.nan, 2])
     assert merged.warnings == (
-        "layer 'a' had 8 channels and has 16 now: what was recorded before is left out",
+        "layer 'a' had 8 channels and has 16 now: its earlier records are left out",
     )
 
 
@@ -119,7 +119,7 @@ def test_two_layers_of_one_name() -> None:
 def test_more_layers_than_a_network_has() -> None:
     merged = tables.merged([table([info(f"l{n}") for n in range(5000)], {(0, 0): 1})])
     assert len(merged.layers) == 4096
-    assert merged.warnings == ("left out: 904 of 5000 layers: too many",)
+    assert merged.warnings == ("left out: 904 of 5000 layers, which are too many to show",)
     assert merged.values(0, 1).shape == (1, 4096, 2)
 
 
@@ -130,8 +130,8 @@ def test_names_that_fill_the_answer() -> None:
     assert (len(merged.layers), len(merged.columns)) == (3, 3)
     assert merged.values(0, 1).tolist() == [[[1] * 3] * 3]
     assert merged.warnings == (
-        "left out: 6 of 9 layers: too many",
-        "left out: 6 of 9 statistics: too many",
+        "left out: 6 of 9 layers, which are too many to show",
+        "left out: 6 of 9 statistics, which are too many to show",
     )
 
 
@@ -167,7 +167,7 @@ def test_all_probes_or_one() -> None:
         one = layer_series.maps("a", series, probe=probe)
         assert one.probes == (probe,)
         np.testing.assert_array_equal(one.codes[:, 0], everything.codes[:, at])
-    with pytest.raises(NotRecorded, match=r"probe 5 .* there are those of 4, 7, mean"):
+    with pytest.raises(NotRecorded, match=r"probe 5 .* there are: 4, 7, mean"):
         layer_series.maps("a", series, probe=5)
 
 
@@ -176,7 +176,7 @@ def test_maps_that_do_not_fit_the_newest_are_left_out() -> None:
     found = layer_series.maps("a", layer_series.of_layer(tags, ()))
     assert found.steps == (0, 1, 4)
     (warning,) = found.warnings
-    assert "2 steps of the maps of 'a', because they had another shape" in warning
+    assert "2 steps of the maps of 'a', because they have another shape" in warning
     series = layer_series.of_layer(tags[:3], ())
     assert (layer_series.maps("a", series).probes, series.records[-1].step) == ((4, "mean"), 3)
     assert layer_series.maps("a", series).steps == (2, 3)

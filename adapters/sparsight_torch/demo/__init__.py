@@ -33,13 +33,13 @@ console = Console()
 
 
 def command(
-    logdir: Annotated[Path, typer.Option(help="Where the runs go; replaced if it is ours.")] = Path(
-        "runs/demo"
-    ),
-    epochs: Annotated[int, typer.Option(min=1, help="Epochs of training.")] = 60,
-    seed: Annotated[int, typer.Option(help="Seed of weights and of the order of samples.")] = 0,
+    logdir: Annotated[
+        Path, typer.Option(help="Where to write the runs; an earlier demo there is replaced.")
+    ] = Path("runs/demo"),
+    epochs: Annotated[int, typer.Option(min=1, help="Number of epochs to train.")] = 60,
+    seed: Annotated[int, typer.Option(help="Seed of the weights and of the order of samples.")] = 0,
     serve: Annotated[bool, typer.Option(help="Start TensorBoard at the end.")] = True,
-    port: Annotated[int, typer.Option(help="Port of TensorBoard; 0 for any.")] = 6006,
+    port: Annotated[int, typer.Option(help="Port of TensorBoard; 0 picks a free one.")] = 6006,
 ) -> None:
     """Train two networks, see one overfit, layer by layer, and the other not."""
     torch.set_num_threads(1)  # networks this small are slower on more
@@ -54,14 +54,14 @@ def command(
         runs[name] = read_run(logdir / name)
         difference = disagreement(runs[name], read_run(logdir / f"{name}-analyzed"))
         console.print(
-            f"{name}: recorded while training and analysed from ONNX, mean entropies differ by "
-            f"{difference:.1e} nats at most"
+            f"{name}: mean entropies recorded while training and analysed from ONNX differ by "
+            f"at most {difference:.1e} nats"
         )
     console.print(accuracy_table(runs), movement_table(runs))
     if serve:
         serve_tensorboard(logdir, port, console)
     else:
-        console.print(f"Look at it: tensorboard --logdir {logdir}")
+        console.print(f"To see the runs: tensorboard --logdir {logdir}")
 
 
 def analyze(recorded: Path, digits: Digits, logdir: Path) -> None:
@@ -72,4 +72,4 @@ def analyze(recorded: Path, digits: Digits, logdir: Path) -> None:
     arguments = ["analyze", *checkpoints, "--probes", str(probes), "--logdir", str(logdir)]
     finished = subprocess.run([sys.executable, "-m", "sparsight", *arguments, "--device", "cpu"])
     if finished.returncode:
-        raise SparsightError(f"sparsight analyze ended with exit code {finished.returncode}")
+        raise SparsightError(f"sparsight analyze failed with exit code {finished.returncode}")

@@ -12,7 +12,7 @@ from sparsight.runs.writer import RunWriter
 __all__ = ["make_way"]
 
 _MARKER = "sparsight-demo.txt"
-_TEXT = "Made by `sparsight demo`, which removes this folder when it is run again here.\n"
+_TEXT = "Made by `sparsight demo`, which deletes this folder when it runs here again.\n"
 _FILES = ("*tfevents*", "probes.npz", "sparsight.lock", "unfinished.*", _MARKER)
 _CHECKPOINTS = ("epoch_*.onnx", "epoch_*.onnx.unfinished")
 
@@ -50,8 +50,8 @@ def _check(folder: Path) -> None:
     inside = _entries(folder)
     if inside and folder / _MARKER not in inside:
         raise UsageError(
-            f"{folder} was not made by this demo: it holds {inside[0].name!r} and no {_MARKER}; "
-            "remove it yourself, or pass another --logdir"
+            f"{folder} was not made by the demo: it holds {inside[0].name!r} but no "
+            f"{_MARKER}; remove it yourself, or pass another --logdir"
         )
     for path in inside:
         for other in _entries(path) if _is_folder(path, "checkpoints") else [path]:
@@ -73,5 +73,5 @@ def _fits(path: Path, patterns: Sequence[str]) -> bool:
 
 def _foreign(path: Path) -> UsageError:
     return UsageError(
-        f"{path.parent} holds {path.name!r}, which is not the demo's; pass another --logdir"
+        f"{path.parent} holds {path.name!r}, which the demo did not make; pass another --logdir"
     )

@@ -25,13 +25,16 @@ def disagreement(recorded: Run, analyzed: Run) -> float:
     """
     shared = [step for step in analyzed.steps if step in recorded.tables]
     if not shared:
-        raise RunError("the recorded and the analysed run share no epoch")
+        raise RunError("the recorded and the analysed run have no epoch in common")
     differences = []
     for step in shared:
         ours, theirs = recorded.tables[step], analyzed.tables[step]
         names = [layer.name for layer in ours.layers]
         if names != [layer.name for layer in theirs.layers]:
-            raise RunError(f"recorded layers {names}, analysed {[x.name for x in theirs.layers]}")
+            raise RunError(
+                f"the runs have different layers: recorded {names}, analysed "
+                f"{[x.name for x in theirs.layers]}"
+            )
         differences += [
             abs(ours.value(name, "entropy") - theirs.value(name, "entropy")) for name in names
         ]
@@ -40,7 +43,7 @@ def disagreement(recorded: Run, analyzed: Run) -> float:
 
 def accuracy_table(runs: Mapping[str, Run]) -> Table:
     """Validation accuracy and loss, and the onset of overfitting, one row a run."""
-    table = Table(title="Validation, on digits that training did not see", title_justify="left")
+    table = Table(title="Validation on digits not used in training", title_justify="left")
     table.add_column("run", no_wrap=True)
     for header in ("best accuracy", "last 10 epochs", "lowest loss", "last 10 epochs", "onset"):
         table.add_column(header, justify="right")
@@ -58,7 +61,7 @@ def accuracy_table(runs: Mapping[str, Run]) -> Table:
 
 def movement_table(runs: Mapping[str, Run], number: int = 3) -> Table:
     """The layers whose relative entropy moved most: before training → median of the last epochs."""
-    table = Table(title="The layers that moved most", title_justify="left")
+    table = Table(title="Layers that changed most", title_justify="left")
     table.add_column("run", no_wrap=True)
     table.add_column("layer")
     for header in ("relative entropy", "scale-free entropy", "RMS of activations"):

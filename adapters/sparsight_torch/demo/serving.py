@@ -34,12 +34,12 @@ def serve_tensorboard(logdir: Path, port: int, console: Console) -> None:
     process.start()
     try:
         _wait_for(process, f"http://localhost:{port}/")
-        console.print(f"\nThe Sparsity tab: [bold]{address}[/bold]   (Ctrl-C ends TensorBoard)")
+        console.print(f"\nThe Sparsity tab: [bold]{address}[/bold]   (press Ctrl-C to stop)")
         if _has_screen():
             webbrowser.open(address)
         process.join()
     except KeyboardInterrupt:
-        console.print("TensorBoard ends.")
+        console.print("Stopping TensorBoard.")
     finally:
         process.terminate()
         process.join()
@@ -49,7 +49,7 @@ def _wait_for(process: BaseProcess, address: str) -> None:
     end = time.monotonic() + _PATIENCE
     while time.monotonic() < end:
         if not process.is_alive():
-            raise UsageError("TensorBoard did not start; what it printed stands above")
+            raise UsageError("TensorBoard did not start; see its output above")
         try:
             with urllib.request.urlopen(address, timeout=5):
                 return

@@ -56,10 +56,10 @@ class SparsityCallback(Callback):
     ) -> None:
         check_options("SparsityCallback", options)
         if penalties is None and probes is None:
-            raise UsageError("a SparsityCallback needs penalties to add, or probes to record")
+            raise UsageError("SparsityCallback needs penalties to add, probes to record, or both")
         unused = [*options, *(["logdir"] if logdir is not None else [])]
         if probes is None and unused:
-            raise UsageError(f"{unused[0]} is an option of recording, which needs probes")
+            raise UsageError(f"{unused[0]} is an option for recording, which needs probes")
         self._penalties = None if penalties is None else PenaltySet(penalties)
         self._probes, self._logdir, self._options = probes, logdir, options
         self._recorder: Recorder | None = None
@@ -72,8 +72,9 @@ class SparsityCallback(Callback):
             return
         if not pl_module.automatic_optimization:
             raise UsageError(
-                "under manual optimisation the returned loss is not trained on: add the penalties "
-                "to your own loss instead of passing them to SparsityCallback"
+                "under manual optimisation Lightning does not train on the returned loss: "
+                "add the penalties to your own loss instead of passing them to "
+                "SparsityCallback"
             )
         self._undo.callback(self._penalties.detach)
         self._penalties.attach(pl_module)

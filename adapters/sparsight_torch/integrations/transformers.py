@@ -210,7 +210,7 @@ class _PenalisedSteps(TrainerCallback):
     def _check(self) -> None:
         if self.count == self._before:
             raise UsageError(
-                "a training step went by without its penalties, which are added by the trainer's "
-                "compute_loss: let your own training_step call self.compute_loss, and do not "
-                "replace that method after the trainer was made"
+                "a training step did not add the penalties, which happens in compute_loss: "
+                "let your own training_step call self.compute_loss, and do not replace that "
+                "method after the trainer was made"
             )

@@ -108,7 +108,7 @@ class _Hook:
         if getattr(module, "_is_replica", False) and not self.replicas:
             raise UsageError(
                 f"layer {self.name or 'the network'!r} runs in a DataParallel replica, whose "
-                "outputs are lost; use DistributedDataParallel"
+                "outputs are discarded; use DistributedDataParallel"
             )
         self.receive(output)
 
@@ -146,5 +146,5 @@ def _ignore(output: Any) -> None:
 
 def _receive_tensor(receive: Receive, name: str, output: Any) -> None:
     if not isinstance(output, Tensor):
-        raise UsageError(f"layer {name!r} returned a {type(output).__name__}; a tensor was wanted")
+        raise UsageError(f"layer {name!r} returned a {type(output).__name__}; expected a tensor")
     receive(name, output)

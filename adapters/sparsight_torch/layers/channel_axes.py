@@ -60,9 +60,9 @@ class ChannelAxes:
         if axis and output.shape[axis] == channels:
             return axis
         raise UsageError(
-            f"the channel axis of target {name!r} cannot be told: it returned "
-            f"{tuple(output.shape)}, and the layer that ran before it does not say which of these "
-            "axes its channels are; pass axis=1, axis=-1 or whichever it is to SparsityReg"
+            f"cannot tell the channel axis of target {name!r}: it returned "
+            f"{tuple(output.shape)}, and the layer before it does not say which of these axes "
+            "holds the channels; pass axis=1, axis=-1 or another to SparsityReg"
         )
 
 
@@ -89,6 +89,6 @@ def channels_of(module: nn.Module) -> tuple[int, int] | None:
 def _check_batch(name: str, module: nn.Module, output: Tensor) -> None:
     if isinstance(module, _ConvNd) and output.ndim != len(module.kernel_size) + 2:
         raise UsageError(
-            f"target {name!r} returned {tuple(output.shape)}, which is one sample without a batch; "
-            "give the network a batch, of one sample at least"
+            f"target {name!r} returned {tuple(output.shape)}, which is one sample without a "
+            "batch; give the network a batch, even if it is of one sample"
         )

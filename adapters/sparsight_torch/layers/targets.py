@@ -49,8 +49,8 @@ class Target:
         strength = self.strength(step)
         if not _is_number(strength):
             raise UsageError(
-                f"the schedule of {self.name!r} gave {strength!r} at step {step}; a finite number "
-                "was wanted"
+                f"the schedule of {self.name!r} returned {strength!r} at step {step}; "
+                "expected a finite number"
             )
         return float(strength)
 
@@ -61,7 +61,7 @@ def unwrapped(model: nn.Module) -> nn.Module:
     Raises UsageError for what hooks cannot reach, or whose weights are no filters any more.
     """
     if not isinstance(model, nn.Module):
-        raise UsageError(f"a {type(model).__name__} was given as the network, not a torch Module")
+        raise UsageError(f"the network is a {type(model).__name__}; expected a torch.nn.Module")
     while True:
         inner = getattr(model, "_orig_mod", None)
         if inner is None and isinstance(
@@ -73,14 +73,14 @@ def unwrapped(model: nn.Module) -> nn.Module:
         model = inner
     if isinstance(model, torch.jit.ScriptModule):
         raise UsageError(
-            "this network was scripted or traced by torch.jit, where no hook runs inside it: pass "
-            "the network that it was made from"
+            "hooks do not run inside a network that torch.jit scripted or traced: pass the "
+            "network that it was made from"
         )
     if any(_is_kind(module, *_FSDP1) for module in model.modules()):
         raise UsageError(
-            "FullyShardedDataParallel (FSDP1) flattens the weights of layers, so that they have no "
-            "filters: use torch.distributed.fsdp.fully_shard (FSDP2), or pass the network before "
-            "it is wrapped"
+            "FullyShardedDataParallel (FSDP1) flattens the weights of layers, which leaves "
+            "no filters: use torch.distributed.fsdp.fully_shard (FSDP2), or pass the network "
+            "before it is wrapped"
         )
     return model
 
@@ -124,7 +124,7 @@ def filters(module: nn.Module) -> Tensor:
     weight = cast(Tensor, module.weight)
     if not torch.compiler.is_compiling() and is_lazy(weight):
         raise UsageError(
-            f"a {type(module).__name__} has no weights before the first forward of the network"
+            f"a {type(module).__name__} has no weights yet: run the network once before"
         )
     if hasattr(weight, "full_tensor"):  # sharded: every rank needs all filters
         weight = cast(Tensor, weight.full_tensor())
@@ -181,7 +181,7 @@ def select_targets(
     if not isinstance(selection, Mapping):
         raise TargetError(_no_mapping(selection))
     if not selection:
-        raise TargetError(f"no target is given; there are: {', '.join(layers) or 'no layers'}")
+        raise TargetError(f"no targets given; there are: {', '.join(layers) or 'no layers'}")
     chosen: dict[str, Strength] = {}
     for entry, strength in selection.items():
         names = matches(layers, entry, model)
@@ -189,8 +189,8 @@ def select_targets(
             raise TargetError(_no_match(unwrapped(model), layers, entry))
         if not callable(strength) and not _is_number(strength):
             raise TargetError(
-                f"the strength of {entry!r} is {strength!r}; a finite number, or a function of the "
-                "step, was wanted"
+                f"the strength of {entry!r} is {strength!r}; expected a finite number, or a "
+                "function of the step"
             )
         chosen.update(dict.fromkeys(names, strength))
     return [Target(name, layers[name], chosen[name]) for name in layers if name in chosen]
@@ -249,7 +249,7 @@ def _no_mapping(selection: object) -> str:
         if names:
             strengths = ", ".join(f'"{name}": 1e-3' for name in names[:3])
             return f"targets need strengths: {{{strengths}}} instead of {names[:3]}"
-    return f"targets are given as {selection!r}; {wanted} were wanted"
+    return f"cannot use {selection!r} as targets; expected {wanted}"
 
 
 def _no_match(model: nn.Module, layers: Mapping[str, nn.Module], entry: object) -> str:
@@ -257,17 +257,17 @@ def _no_match(model: nn.Module, layers: Mapping[str, nn.Module], entry: object) 
         return f"the network has no convolution or dense layer of type {entry.__name__}"
     if isinstance(entry, nn.Module):
         names = [name for name, module in model.named_modules() if module is entry]
-        called = f": it is {names[0]!r}" if names else ", and it is none of this network"
-        return f"a {type(entry).__name__} itself is given as target; its name was wanted{called}"
+        called = f", {names[0]!r}" if names else ", but it is not part of this network"
+        return f"a target is given as a {type(entry).__name__}; expected its name{called}"
     if not isinstance(entry, str):
-        return f"{entry!r} is given as target; a layer's name, a glob or a type was wanted"
+        return f"{entry!r} cannot be a target; expected a layer's name, a glob or a type"
     module = dict(model.named_modules(remove_duplicate=False)).get(entry)
     if module is None:
         return f"the network has no layer {entry!r}; {nearest(entry, layers)}"
     if isinstance(module, torch.jit.ScriptModule):
-        return f"{entry!r} was scripted or traced by torch.jit, where no hook runs"
+        return f"{entry!r} was scripted or traced by torch.jit, where hooks do not run"
     return (
-        f"{entry!r} is a {type(module).__name__}; convolutions and dense layers can be "
+        f"{entry!r} is a {type(module).__name__}; only convolutions and dense layers can be "
         f"targets: {', '.join(layers) or 'there are none'}"
     )
 
@@ -283,14 +283,14 @@ def _read_selection(
             raise TargetError(_no_mapping([str(path)])) from None
         raise TargetError(f"cannot read targets from {path}: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise TargetError(f"{path} is no TOML file: {error}") from None
+        raise TargetError(f"cannot read {path} as TOML: {error}") from None
     selection: dict[str | type, Strength] = {}
     for name, table in tables.items():
         _check_table(path, name, table)
         if kind in table:
             selection[name] = table[kind]
     if not selection:
-        raise TargetError(f"{path} gives no layer a {kind}")
+        raise TargetError(f"{path} sets no {kind} for any layer")
     return selection
 
 
@@ -298,12 +298,10 @@ def _check_table(path: Path, name: str, table: Any) -> None:
     """That a table of a targets.toml holds strengths, and nothing else."""
     dotted = next(_dotted_names(name, table), None)
     if dotted is not None:
-        raise TargetError(
-            f'{path}: a name with dots is quoted in TOML: ["{dotted}"] instead of [{dotted}]'
-        )
+        raise TargetError(f'{path}: quote names with dots: ["{dotted}"] instead of [{dotted}]')
     unknown = set(table) - {"lambda", "kappa"} if isinstance(table, dict) else {name}
     if unknown:
-        raise TargetError(f"{path}: [{name}] may hold lambda and kappa, not {min(unknown)!r}")
+        raise TargetError(f"{path}: [{name}] may hold only lambda and kappa, not {min(unknown)!r}")
 
 
 def _dotted_names(name: str, table: Any) -> Iterator[str]:

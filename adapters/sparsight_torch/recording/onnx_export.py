@@ -34,9 +34,7 @@ class OnnxExporter:
     def __init__(self, model: nn.Module, example: Probes) -> None:
         self._model = unwrapped(model)
         if any(hasattr(parameter, "full_tensor") for parameter in self._model.parameters()):
-            raise UsageError(
-                "a sharded network cannot be exported: gather its weights into a whole one"
-            )
+            raise UsageError("cannot export a sharded network: gather its weights first")
         probes = ProbeSet.of(example)
         # One sample would be traced as a constant batch of one.
         pairs = (

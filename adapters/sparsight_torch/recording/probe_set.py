@@ -52,10 +52,12 @@ class ProbeSet:
         names = tuple(given) if isinstance(given, Mapping) else None
         tensors = tuple(_tensor(item) for item in _parts(given))
         if not tensors or any(tensor.ndim < 1 for tensor in tensors) or not len(tensors[0]):
-            raise ProbeError("the probe set is empty; samples [N, ...] of each input are needed")
+            raise ProbeError("the probe set is empty; expected samples [N, ...] for each input")
         if len({len(tensor) for tensor in tensors}) > 1:
             lengths = ", ".join(str(len(tensor)) for tensor in tensors)
-            raise ProbeError(f"the inputs of the probe set hold {lengths} samples; they must agree")
+            raise ProbeError(
+                f"the inputs of the probe set hold {lengths} samples; expected as many for each"
+            )
         return cls(tensors, names)
 
     def __len__(self) -> int:
@@ -93,8 +95,8 @@ def _tensor(item: Any) -> Tensor:
         return torch.as_tensor(item)
     except (TypeError, ValueError, RuntimeError):
         raise ProbeError(
-            f"a {type(item).__name__} was given as probes: samples [N, ...] in a tensor or an "
-            "array were wanted, or a Dataset or a DataLoader of samples"
+            f"probes are a {type(item).__name__}; expected samples [N, ...] in a tensor or an "
+            "array, a Dataset or a DataLoader"
         ) from None
 
 
@@ -133,8 +135,8 @@ def _batches(data: Any) -> Iterator[Any]:
     sampler = getattr(data.batch_sampler, "sampler", data.sampler)
     if isinstance(sampler, _CHANGING):
         raise ProbeError(
-            "this DataLoader shuffles, or gives each process other samples, so that each run would "
-            "measure other probes; pass one with shuffle=False, or its data set"
+            "this DataLoader shuffles, or gives each process different samples, so every run "
+            "would measure other probes; pass one with shuffle=False, or its dataset"
         )
     if isinstance(sampler, SequentialSampler) and data.batch_size is not None:
         data = DataLoader(
@@ -160,7 +162,7 @@ def _inputs(batch: Any) -> tuple[Any, ...] | dict[str, Any]:
         raise ProbeError(
             f"its batches are a {type(batch).__name__}"
             + (f" of {len(batch)} parts" if isinstance(batch, Sequence) else "")
-            + "; (inputs, labels), a tensor or a mapping by keyword was wanted. Pass the inputs "
+            + "; expected (inputs, labels), a tensor or a mapping by keyword. Pass the inputs "
             "themselves, as tensors [N, ...]"
         )
     first = batch[0]
@@ -182,7 +184,7 @@ def _concatenated(key: object, parts: list[Tensor]) -> Tensor:
     shapes = sorted({tuple(part.shape[1:]) for part in parts})
     if len(shapes) > 1:
         raise ProbeError(
-            f"the samples of input {key!r} have several shapes, such as {shapes[0]} and "
+            f"the samples of input {key!r} have different shapes, such as {shapes[0]} and "
             f"{shapes[-1]}; pad or crop them to one"
         )
     return torch.cat(parts)[:_MOST]

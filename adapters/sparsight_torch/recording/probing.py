@@ -89,11 +89,11 @@ def measure(
     probe_set = ProbeSet.of(probes)
     chosen = _chosen(network, measurable_layers(network), layers)
     if batch_size < 1:
-        raise UsageError(f"batch_size={batch_size}: a number of probes, at least 1, was wanted")
+        raise UsageError(f"batch_size={batch_size}: expected a number of probes, at least 1")
     if not all(0 <= position < len(probe_set) for position in shown):
-        raise UsageError(f"shown={list(shown)}: positions below {len(probe_set)} were wanted")
+        raise UsageError(f"shown={list(shown)}: expected positions below {len(probe_set)}")
     if statistics not in ("entropy", "all"):
-        raise UsageError(f"statistics={statistics!r}: 'entropy' or 'all' was wanted")
+        raise UsageError(f"statistics={statistics!r}: expected 'entropy' or 'all'")
     probing = _Probing(chosen, tuple(shown), statistics == "all", hidden_only=layers is None)
     padding = _mask(network, probe_set, mask)
     device = device_of(network)
@@ -110,7 +110,7 @@ def measure(
                 probing.finish()
     probing.leave_out_output_layers()
     if not probing.order:
-        raise TargetError("no layer that could be measured ran on the probes")
+        raise TargetError("no measurable layer ran on the probes")
     return probing.results(centre)
 
 
@@ -268,12 +268,12 @@ def _mask(network: nn.Module, probe_set: ProbeSet, mask: str | Samples | None) -
         arguments = probe_set.batch(slice(None), torch.device("cpu"))
         found = MaskInput(network, mask).of(*arguments)
         if found is None:
-            raise UsageError(f"the probes have no input {mask!r}, which is to be the mask")
+            raise UsageError(f"the probes have no input {mask!r} to use as the mask")
         return found != 0
     tensor = as_mask(mask)
     if not tensor.ndim or len(tensor) != len(probe_set):
         shape = tuple(tensor.shape)
-        raise UsageError(f"a mask of shape {shape} was given for {len(probe_set)} probes")
+        raise UsageError(f"the mask has shape {shape}, but there are {len(probe_set)} probes")
     return tensor != 0
 
 
@@ -284,7 +284,7 @@ def _chosen(
         return layers
     chosen: dict[str, nn.Module] = {}
     if not isinstance(wanted, str | Sequence):
-        raise UsageError(f"layers={wanted!r}: a list of names, globs or types was wanted")
+        raise UsageError(f"layers={wanted!r}: expected a list of names, globs or types")
     for entry in [wanted] if isinstance(wanted, str) else wanted:
         names = matches(layers, entry, network)
         if not names:
@@ -299,9 +299,7 @@ def _run(network: nn.Module, inputs: tuple[Tensor, ...], keywords: dict[str, Ten
     except (RuntimeError, TypeError, ValueError) as error:
         given = (*inputs, *keywords.values())
         shapes = ", ".join(f"{tuple(tensor.shape)} {tensor.dtype}" for tensor in given)
-        raise ProbeError(
-            f"the network does not run on probes of shape {shapes}: {error}"
-        ) from error
+        raise ProbeError(f"the network failed on probes of shape {shapes}: {error}") from error
 
 
 def device_of(model: nn.Module) -> torch.device:

@@ -69,11 +69,9 @@ class Recorder:
         mask: str | Samples | None = None,
     ) -> None:
         if (logdir is None) == (writer is None):
-            raise UsageError(
-                "a Recorder writes into a logdir or through a writer: give one of them"
-            )
+            raise UsageError("a Recorder needs either a logdir or a writer")
         if not isinstance(every, int) or every < 1:
-            raise UsageError(f"every={every!r}: a number of epochs, at least 1, was wanted")
+            raise UsageError(f"every={every!r}: expected a number of epochs, at least 1")
         self._model = model
         self._probes = probe_set = ProbeSet.of(probes)  # drawn once: a Dataset may be random
         _check_shown(shown)
@@ -140,7 +138,7 @@ class Recorder:
             self._writer.close()
         except RunError as error:
             lost = _epochs(self._writer.lost)
-            warn(f"{error}; {lost} could not be written, to the end")
+            warn(f"{error}; {lost} could not be written")
 
     def __enter__(self) -> Recorder:
         return self
@@ -158,12 +156,12 @@ class Recorder:
             if what not in self._failing:
                 self._failing.add(what)
                 waiting = _epochs(self._writer.waiting) if what == "records" else ""
-                kept = f", and {waiting} waits in memory until that works" if waiting else ""
-                warn(f"{error}; training goes on{kept or ' without a complete record'}")
+                kept = f"with {waiting} kept in memory until there is room" if waiting else ""
+                warn(f"{error}; training continues, {kept or 'with an incomplete record'}")
         else:
             if what in self._failing:
                 self._failing.remove(what)
-                late = f", with {_epochs(waited)}, which waited" if waited else ""
+                late = f", including {_epochs(waited)}" if waited else ""
                 lost = f"; lost: {_epochs(self._writer.lost)}" if self._writer.lost else ""
                 warn(f"{what} can be written to {self.logdir} again{late}{lost}")
 
@@ -176,21 +174,23 @@ def _epochs(steps: Sequence[int]) -> str:
 
 def _check_shown(shown: object) -> None:
     if isinstance(shown, str):
-        raise UsageError(f"shown={shown!r}: a number of probes, or a list of which, was wanted")
+        raise UsageError(
+            f"shown={shown!r}: expected a number of probes, or a list of their positions"
+        )
 
 
 def _integer(name: str, value: Any) -> int:
     try:
         return operator.index(value)
     except TypeError:
-        raise UsageError(f"{name}={value!r}: an integer was wanted") from None
+        raise UsageError(f"{name}={value!r}: expected an integer") from None
 
 
 def _number(name: str, value: Any) -> float:
     try:
         return float(value.detach() if isinstance(value, Tensor) else value)
     except (TypeError, ValueError, RuntimeError):
-        raise UsageError(f"the scalar {name!r} is {value!r}; a number was wanted") from None
+        raise UsageError(f"the scalar {name!r} is {value!r}; expected a number") from None
 
 
 def _checkpoint_name(epoch: int) -> str:
@@ -204,6 +204,6 @@ def check_options(owner: str, options: Mapping[str, Any]) -> None:
     for name in options:
         if name not in known:
             raise UsageError(
-                f"{owner} has no option {name!r} (a penalty takes its own, as in "
-                f"SparsityReg(model, targets, reduction='mean')); {nearest(name, known)}"
+                f"{owner} has no option {name!r} (options of a penalty go to the penalty, as "
+                f"in SparsityReg(model, targets, reduction='mean')); {nearest(name, known)}"
             )

@@ -87,11 +87,11 @@ class Settings:
 
     def __post_init__(self) -> None:
         if self.batch_size is not None and self.batch_size < 1:
-            raise UsageError(f"a batch of {self.batch_size} samples was asked for; 1 is the least")
+            raise UsageError(f"batch_size={self.batch_size}: expected 1 or more")
         if self.memory_limit is not None and self.memory_limit < 1:
-            raise UsageError(f"a limit of {self.memory_limit} bytes was asked for; 1 is the least")
+            raise UsageError(f"memory_limit={self.memory_limit}: expected 1 byte or more")
         if self.centre not in ("own", "filters"):
-            raise UsageError(f"centre {self.centre!r} was asked for; there are own and filters")
+            raise UsageError(f"centre={self.centre!r}: expected 'own' or 'filters'")
         _ = self.computed
 
     @property
@@ -107,7 +107,7 @@ class Settings:
                 chosen.add(_computed(name))
             else:
                 known = ["entropy", "all", "correlation", *columns]
-                raise UsageError(f"no statistic is called {name!r}; {nearest(name, known)}")
+                raise UsageError(f"unknown statistic {name!r}; {nearest(name, known)}")
         return frozenset(chosen - {"entropy"})
 
 
@@ -218,12 +218,12 @@ def _tell(session: TapSession, settings: Settings, notice: Notice) -> None:
     """What "auto" took, and what of the model the device left to others."""
     device, runtime = session.device, session.runtime
     if settings.device == "auto":
-        over = "".join(f"; passed over {line}" for line in runtime.passed_over)
-        notice(f"device: auto took {device.name}{over}")
+        over = "".join(f"; skipped {line}" for line in runtime.passed_over)
+        notice(f"device: auto chose {device.name}{over}")
     elsewhere = runtime.elsewhere
     if elsewhere:
         operators = ", ".join(f"{name} ({count})" for name, count in sorted(elsewhere.items()))
-        notice(f"of the operators, {device.name} leaves to other providers: {operators}")
+        notice(f"{device.name} leaves these operators to other providers: {operators}")
 
 
 def _batch_size(
@@ -244,10 +244,13 @@ def _batch_size(
     fitting = batch_that_fits(device, sample, weight_bytes(model), limit)
     if sample is None and limit is not None:
         fitting = fitting if given is None else given
-        notice(f"nobody knows what a sample takes: {fitting} at once, whatever the memory limit")
+        notice(
+            f"cannot estimate the memory per sample: measuring {fitting} at once, whatever the "
+            "memory limit"
+        )
     wanted = usual_batch(device) if given is None else given
     if sample is not None and fitting < min(wanted, len(samples)):
-        notice(f"memory allows {device.name} {fitting} samples at once, not {wanted}")
+        notice(f"memory on {device.name} allows batches of {fitting}, not {wanted}")
     return min(wanted, fitting)
 
 
@@ -270,7 +273,7 @@ def _batches(
             if samples.batch is not None or size == 1:
                 raise
             size = max(1, min(size, fed) // 2)
-            notice(f"{fed} samples at once do not fit into memory; now {size}")
+            notice(f"a batch of {fed} samples does not fit into memory; trying {size}")
             continue
         yield first, count, batch
         first += count
@@ -281,7 +284,10 @@ def _summariser(device: Device, notice: Notice) -> Summarise | None:
     if not device.accelerator:
         return None
     if not device.supports_float64:
-        notice(f"filter correlations: by the CPU, since {device.name} multiplies no float64")
+        notice(
+            f"filter correlations are computed on the CPU, because {device.name} cannot multiply "
+            "float64"
+        )
         return None
     # TensorRT rounds float64 to float32; CUDA is there wherever it is.
     return device_summariser(replace(device, kind="cuda").name)
@@ -302,7 +308,9 @@ def _unpadded(
 def _check_mask(mask: str | None, samples: ProbeSet) -> None:
     names = [name for name, array in samples.by_sample.items() if array.ndim > 1]
     if mask is not None and mask not in names:
-        raise UsageError(f"the mask {mask!r} is no input with positions; {nearest(mask, names)}")
+        raise UsageError(
+            f"the mask {mask!r} is not an input with positions; {nearest(mask, names)}"
+        )
 
 
 def _check_fit(batch: Batch, samples: ProbeSet, mask: str | None) -> None:
@@ -314,8 +322,8 @@ def _check_fit(batch: Batch, samples: ProbeSet, mask: str | None) -> None:
     if shape not in maps.values():
         shapes = ", ".join(f"{name} {found}" for name, found in maps.items())
         raise UsageError(
-            f"the mask {mask!r} has positions of shape {shape}, as no layer has, so that it would "
-            f"do nothing; there are: {shapes}"
+            f"the mask {mask!r} has positions of shape {shape}, which match no layer, so it "
+            f"would have no effect; the layers have: {shapes}"
         )
 
 
@@ -341,7 +349,7 @@ def measurable(
     if not found.taps:
         reasons = "; ".join(f"{part.name}: {part.reason}" for part in found.left_out[:3])
         because = f" ({reasons})" if reasons else ""
-        raise ModelError(f"{model.source} has no measurable layer{because}")
+        raise ModelError(f"{model.source} has no measurable layers{because}")
     return select_taps(found if names_from is None else renamed(model, found, names_from), layers)
 
 
@@ -384,14 +392,16 @@ def scalar_inputs(model: Model, given: Sequence[str]) -> dict[str, NDArray[Any]]
     for entry in given:
         name, _, text = entry.partition("=")
         if name not in types:
-            raise UsageError(f"--input {entry}: no scalar input {name!r}; {nearest(name, types)}")
+            raise UsageError(
+                f"--input {entry}: the model has no scalar input {name!r}; {nearest(name, types)}"
+            )
         try:
             with np.errstate(all="raise"):
                 number = int(text) if types[name].kind in "iu" else float(text)
                 values[name] = np.asarray(number).astype(types[name])
         except (ValueError, OverflowError, FloatingPointError):
             raise UsageError(
-                f"--input {entry}: a number was wanted ({types[name]}), as in {name}=1"
+                f"--input {entry}: expected a number ({types[name]}), such as {name}=1"
             ) from None
     return values
 
@@ -425,8 +435,7 @@ def _input_spec(model: Model, value: onnx.ValueInfoProto) -> InputSpec:
     if not value.type.HasField("tensor_type") or not tensor.elem_type:
         kind = (value.type.WhichOneof("value") or "unknown_type").replace("_", " ")
         raise ModelError(
-            f"{model.source}: input {value.name!r} is of {kind}; probes are arrays, which fit "
-            "tensors only"
+            f"{model.source}: input {value.name!r} is of {kind}; probes can only be fed to tensors"
         )
     try:
         text = tensor.elem_type == onnx.TensorProto.STRING
@@ -434,6 +443,6 @@ def _input_spec(model: Model, value: onnx.ValueInfoProto) -> InputSpec:
         dtype = np.dtype(np.str_ if text else numbers(tensor.elem_type))
     except KeyError:
         raise ModelError(
-            f"{model.source}: input {value.name!r} is of the unknown type {tensor.elem_type}"
+            f"{model.source}: input {value.name!r} has the unknown element type {tensor.elem_type}"
         ) from None
     return InputSpec(value.name, dtype, sides(value) if tensor.HasField("shape") else None)

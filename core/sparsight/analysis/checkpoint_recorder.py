@@ -103,9 +103,10 @@ class CheckpointRecorder:
         run, probes = read_run(self.logdir) if there else Run(), self._probes
         if run.probes is not None and run.probes.digest != probes.digest:
             raise UsageError(
-                f"{self.logdir} was measured on other probes ({run.probes.count} of digest "
-                f"{run.probes.digest[:8]}, not {probes.count} of {probes.digest[:8]}), which "
-                "cannot be compared; choose another --logdir"
+                f"{self.logdir} was measured on other probes ({run.probes.count} with digest "
+                f"{run.probes.digest[:8]}, not {probes.count} with digest "
+                f"{probes.digest[:8]}), so the results cannot be compared; choose another "
+                "--logdir"
             )
         recorded = _our_events(self.logdir)
         return {step: float(recorded[step].wall_time) for step in run.steps}
@@ -145,7 +146,7 @@ def _make_writable(logdir: Path) -> None:
     try:
         logdir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        reason = "there is a file of that name" if logdir.is_file() else error.strerror
+        reason = "a file of that name exists" if logdir.is_file() else error.strerror
         raise RunError(f"cannot write to {logdir}: {reason}") from None
     if not os.access(logdir, os.W_OK | os.X_OK):
         raise RunError(f"cannot write to {logdir}: permission denied")

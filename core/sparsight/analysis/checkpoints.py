@@ -43,13 +43,14 @@ def find_checkpoints(
     for path, step in zip(paths, steps, strict=True):
         if step is None:
             raise UsageError(
-                f"the name of {path.name!r} tells no epoch; name checkpoints like epoch_07.onnx, "
-                "or give --step-pattern with a group for the number: 'model-([0-9]+)k'"
+                f"no epoch in the file name {path.name!r}; name checkpoints like "
+                "epoch_07.onnx, or use --step-pattern with a group for the number, such as "
+                "'model-([0-9]+)k'"
             )
         if step in found:
             raise UsageError(
-                f"{found[step]} and {path} are both step {step}; give --step-pattern, or one of "
-                "them only"
+                f"{found[step]} and {path} are both step {step}; use --step-pattern, or give "
+                "only one of them"
             )
         found[step] = path
     return sorted(Checkpoint(step, path) for step, path in found.items())
@@ -79,8 +80,8 @@ def _by_pattern(name: str, pattern: str) -> int | None:
         return None if match is None else int(match[1])
     except (re.error, IndexError, TypeError, ValueError) as error:
         raise UsageError(
-            f"--step-pattern {pattern!r} does not give the number of {name!r} ({error}); it is a "
-            "regular expression with one group: 'epoch([0-9]+)'"
+            f"--step-pattern {pattern!r} finds no number in {name!r} ({error}); expected a "
+            "regular expression with one group, such as 'epoch([0-9]+)'"
         ) from None
 
 
@@ -104,12 +105,12 @@ def _expand(source: str | Path) -> Sequence[Path]:
     if path.is_dir():
         found = sorted(path.glob("*.onnx"))
         if not found:
-            raise UsageError(f"folder {path} holds no .onnx file")
+            raise UsageError(f"no .onnx files in the folder {path}")
         return found
     if not path.exists() and glob.has_magic(str(source)):
         found = [Path(name) for name in sorted(glob.glob(str(source), recursive=True))]
         if not found:
-            raise UsageError(f"no file fits {str(source)!r}")
+            raise UsageError(f"no files match {str(source)!r}")
         return [inner for entry in found for inner in (_expand(entry))]
     if not path.exists():
         raise UsageError(f"no such file: {path}")

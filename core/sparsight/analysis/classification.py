@@ -28,8 +28,8 @@ class Evaluation:
     def __post_init__(self) -> None:
         if self.labels.dtype.kind not in "iu" or not self.labels.ndim:
             raise ProbeError(
-                f"labels are {self.labels.dtype} {list(self.labels.shape)}; whole numbers, one a "
-                "probe, were wanted"
+                f"labels are {self.labels.dtype} {list(self.labels.shape)}; expected whole "
+                "numbers, one per probe"
             )
 
     def update(self, scores: NDArray[Any], first: int) -> None:
@@ -41,14 +41,15 @@ class Evaluation:
         labels = self.labels[first : first + len(scores)]
         if scores.ndim < 2 or scores.shape[:1] + scores.shape[2:] != labels.shape:
             raise ProbeError(
-                f"output {self.output!r} is {list(scores.shape)} and the labels of these probes "
-                f"are {list(labels.shape)}; [{len(scores)}, classes] and [{len(scores)}] would fit"
+                f"output {self.output!r} has shape {list(scores.shape)} and the labels of "
+                f"these probes have {list(labels.shape)}; expected [{len(scores)}, classes] "
+                f"and [{len(scores)}]"
             )
         classes = scores.shape[1]
         if labels.min() < 0 or labels.max() >= classes:
             raise ProbeError(
-                f"labels go from {labels.min()} to {labels.max()}; the model has the classes 0 to "
-                f"{classes - 1}"
+                f"labels range from {labels.min()} to {labels.max()}, but the model has "
+                f"classes 0 to {classes - 1}"
             )
         logarithms = _log_probabilities(scores.astype(np.float64))
         chosen = np.take_along_axis(logarithms, labels[:, None].astype(np.intp), axis=1)

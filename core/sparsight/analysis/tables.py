@@ -49,11 +49,11 @@ class Measurements(list[LayerMeasurement]):
 def check_table_path(path: Path) -> None:
     """Raises, before anything is measured, where `write_table` could not write a path."""
     if path.suffix not in (".csv", ".npz", ".parquet"):
-        raise UsageError(f"--out {path}: a name that ends in .parquet, .csv or .npz was wanted")
+        raise UsageError(f"--out {path}: expected a file name that ends in .parquet, .csv or .npz")
     if path.suffix == ".parquet":
         _parquet()
     if not path.parent.is_dir():
-        raise RunError(f"cannot write {path}: there is no folder {path.parent}")
+        raise RunError(f"cannot write {path}: no such folder: {path.parent}")
     if path.is_dir():
         raise RunError(f"cannot write {path}: it is a folder")
     if not os.access(path.resolve().parent, os.W_OK | os.X_OK):

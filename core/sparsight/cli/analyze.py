@@ -11,18 +11,18 @@ from ..errors import UsageError
 
 __all__ = ["analyze"]
 
-_PROBES, _MEASURING, _PICTURES = "Probes", "What is measured", "Probes that are pictures"
+_PROBES, _MEASURING, _PICTURES = "Probes", "Measurement", "Image probes"
 
 
 def analyze(
     checkpoints: Annotated[
-        list[str], typer.Argument(help=".onnx files, globs, or folders of them.", metavar="MODEL")
+        list[str], typer.Argument(help="ONNX files, folders of them, or globs.", metavar="MODEL")
     ],
     probes: Annotated[
         str,
         typer.Option(
-            help="Held-out samples: .npz or .npy (an array for each input), a folder of pictures, "
-            "or a Python function module:name.",
+            help="Held-out samples: an .npz or .npy file (one array per input), a folder of "
+            "images, or a Python function as module:name.",
             rich_help_panel=_PROBES,
         ),
     ],
@@ -34,31 +34,33 @@ def analyze(
         str, typer.Option(help="auto, cpu, cuda, cuda:1, tensorrt, directml or coreml.")
     ] = "auto",
     batch_size: Annotated[
-        str, typer.Option(help="Samples at once; auto takes what memory allows, 64 at most.")
+        str, typer.Option(help="Samples per batch; auto: as many as memory allows, at most 64.")
     ] = "auto",
     memory_limit: Annotated[
         str | None,
-        typer.Option(help="Most memory for weights and activations, as in 2GB or 512MiB."),
+        typer.Option(help="Limit for weights and activations, such as 2GB or 512MiB."),
     ] = None,
     step_pattern: Annotated[
         str | None,
-        typer.Option(help="Regular expression whose group is the epoch in a file name."),
+        typer.Option(help="Regular expression whose first group is the epoch in a file name."),
     ] = None,
     watch: Annotated[
-        bool, typer.Option("--watch", help="Wait for further checkpoints, until Ctrl-C.")
+        bool, typer.Option("--watch", help="Keep waiting for new checkpoints, until Ctrl-C.")
     ] = False,
     max_probes: Annotated[
         int | None,
         typer.Option(
-            min=1, help="Measure so many samples, chosen at random.", rich_help_panel=_PROBES
+            min=1,
+            help="Measure at most this many samples, chosen at random.",
+            rich_help_panel=_PROBES,
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of the random choice.", rich_help_panel=_PROBES)] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of that choice.", rich_help_panel=_PROBES)] = 0,
     shown_probes: Annotated[
         int,
         typer.Option(
             min=0,
-            help="Samples, spread over the set, whose entropy maps are kept.",
+            help="How many samples, spread over the set, have their entropy maps kept.",
             rich_help_panel=_PROBES,
         ),
     ] = 8,
@@ -66,89 +68,91 @@ def analyze(
         list[str] | None,
         typer.Option(
             metavar="NAME=AXIS",
-            help="Which axis of an input counts the samples, as in h=1; sr=none if it is the same "
-            "for all. The first, unless the model's names of dimensions tell.",
+            help="Axis of an input that counts the samples, such as h=1, or none if it is the "
+            "same for all samples; default: by the names of the model's dimensions, else the "
+            "first.",
             rich_help_panel=_PROBES,
         ),
     ] = None,
     mask: Annotated[
         str | None,
         typer.Option(
-            help="Input that is 0 at padded positions, which are left out.", rich_help_panel=_PROBES
+            help="Name of an input that is 0 at padded positions, which are left out.",
+            rich_help_panel=_PROBES,
         ),
     ] = None,
     labels: Annotated[
         Path | None,
         typer.Option(
-            help="Classes of the samples, .npy or .npz: loss and accuracy are recorded as well.",
+            help="Classes of the samples (.npy or .npz), to record loss and accuracy too.",
             rich_help_panel=_PROBES,
         ),
     ] = None,
     output: Annotated[
         str,
         typer.Option(
-            help="Output with a score a class; the first unless given.", rich_help_panel=_PROBES
+            help="Output with one score per class; default: the first.", rich_help_panel=_PROBES
         ),
     ] = "",
     layers: Annotated[
         list[str] | None,
         typer.Option(
-            help="Names, globs, or @FILE with one a line; all but the output layers unless given.",
+            help="Names, globs, or @FILE with one per line; default: all but the output layers.",
             rich_help_panel=_MEASURING,
         ),
     ] = None,
     names_from: Annotated[
         Path | None,
         typer.Option(
-            help="The model before it was optimised: layers get the names that their weights have "
-            "there.",
+            help="The model before it was optimised: name the layers after its weights.",
             rich_help_panel=_MEASURING,
         ),
     ] = None,
     statistics: Annotated[
         str,
         typer.Option(
-            help="entropy, all, or names of columns, with commas between them.",
+            help="entropy, all, or names of columns, comma-separated.",
             rich_help_panel=_MEASURING,
         ),
     ] = "all",
     centre: Annotated[
         Literal["own", "filters"],
         typer.Option(
-            help="Filter correlations: centred on each filter's mean, or on the mean filter.",
+            help="Centre filters on their own mean, or on the mean filter, for correlations.",
             rich_help_panel=_MEASURING,
         ),
     ] = "own",
     size: Annotated[
         str | None,
         typer.Option(
-            help="Height and width, as in 64x64; the model's unless given.",
+            help="Height and width, such as 64x64; default: the model's.",
             rich_help_panel=_PICTURES,
         ),
     ] = None,
     scale: Annotated[
         float | None,
         typer.Option(
-            help="Factor of pixel values; 1/255 for inputs of floats unless given.",
+            help="Factor for pixel values; default: 1/255 for floating-point inputs.",
             rich_help_panel=_PICTURES,
         ),
     ] = None,
     mean: Annotated[
         str,
         typer.Option(
-            help="Subtracted after that, a number a channel: .485,.456,.406",
+            help="Subtracted after scaling, one number per channel: .485,.456,.406",
             rich_help_panel=_PICTURES,
         ),
     ] = "",
     std: Annotated[
         str,
         typer.Option(
-            help="Divided by last, a number a channel: .229,.224,.225", rich_help_panel=_PICTURES
+            help="Divided by at the end, one number per channel: .229,.224,.225",
+            rich_help_panel=_PICTURES,
         ),
     ] = "",
     layout: Annotated[
         Literal["auto", "nchw", "nhwc"],
-        typer.Option(help="Where the channels are: first or last.", rich_help_panel=_PICTURES),
+        typer.Option(help="Channels first (nchw) or last (nhwc).", rich_help_panel=_PICTURES),
     ] = "auto",
 ) -> None:
     """Measure checkpoints layer by layer, and record them for TensorBoard's Sparsity tab.
@@ -162,7 +166,9 @@ def analyze(
     from .campaign import Campaign, Source
 
     if logdir is None and out is None:
-        raise UsageError("give --logdir for TensorBoard, or --out for a file, or both")
+        raise UsageError(
+            "nothing to write to: give --logdir for TensorBoard, --out for a file, or both"
+        )
     settings = Settings(
         layers=None if layers is None else _listed(layers),
         statistics=[name for name in statistics.split(",") if name],
@@ -201,7 +207,7 @@ def _batch_size(text: str) -> int | None:
     if text == "auto":
         return None
     if not text.isdecimal() or int(text) < 1:
-        raise UsageError(f"--batch-size {text!r}: auto or a number from 1 on was wanted")
+        raise UsageError(f"--batch-size {text!r}: expected auto or a number, 1 or more")
     return int(text)
 
 
@@ -211,7 +217,7 @@ def _size(text: str | None) -> tuple[int, int] | None:
     sides = text.lower().split("x")
     sides = sides * 2 if len(sides) == 1 else sides
     if len(sides) != 2 or not all(side.isdecimal() and int(side) > 0 for side in sides):
-        raise UsageError(f"--size {text!r}: height and width were wanted, as in 64x64")
+        raise UsageError(f"--size {text!r}: expected height and width, such as 64x64")
     return int(sides[0]), int(sides[1])
 
 
@@ -219,4 +225,4 @@ def _numbers(option: str, text: str) -> tuple[float, ...]:
     try:
         return tuple(float(part) for part in text.split(",") if part)
     except ValueError:
-        raise UsageError(f"--{option} {text!r}: numbers with commas between were wanted") from None
+        raise UsageError(f"--{option} {text!r}: expected comma-separated numbers") from None

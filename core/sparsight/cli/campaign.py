@@ -163,12 +163,13 @@ class Campaign:
         arrays = load_probes(self.source.labels)
         if len(arrays) != 1:
             raise ProbeError(
-                f"{self.source.labels} holds {', '.join(arrays)}; one array of labels was wanted"
+                f"expected one array of labels in {self.source.labels}, which holds "
+                f"{', '.join(arrays) or 'none'}"
             )
         labels = choose(arrays, self.source.most, self.source.seed)
         (chosen,) = labels.values()
         if len(chosen) != len(self._samples):
-            raise ProbeError(f"there are {len(chosen)} labels for {len(self._samples)} probes")
+            raise ProbeError(f"got {len(chosen)} labels for {len(self._samples)} probes")
         return labels
 
     def _measure_all(self, found: Sequence[Checkpoint]) -> None:
@@ -176,7 +177,7 @@ class Campaign:
         todo = [c for c in found if c.step not in done and self._is_new(c.path)]
         self._say_replaced(found)
         if not self._done and not self._broken and len(todo) < len(found):
-            remark(f"{len(found) - len(todo)} of {len(found)} checkpoints are recorded already")
+            remark(f"{len(found) - len(todo)} of {len(found)} checkpoints are already recorded")
         for checkpoint, result, evaluation in self._measurements(todo):
             if isinstance(result, ModelError):
                 self._broken[checkpoint.path] = result
@@ -204,8 +205,8 @@ class Campaign:
         for checkpoint in found:
             if checkpoint.step in self._done and self._is_new(checkpoint.path):
                 self._say_once(
-                    f"{checkpoint.path.name} has changed since it was measured; a run holds each "
-                    "step once, and what was measured first is kept"
+                    f"{checkpoint.path.name} has changed since it was measured, but a run "
+                    "holds each step once: the first measurement is kept"
                 )
 
     def _measurements(
@@ -269,7 +270,7 @@ class Campaign:
             raise next(iter(self._broken.values()))
         if self._broken:
             names = ", ".join(path.name for path in self._broken)
-            raise ModelError(f"these checkpoints could not be measured: {names}")
+            raise ModelError(f"cannot measure these checkpoints: {names}")
 
 
 def _state(path: Path) -> State:

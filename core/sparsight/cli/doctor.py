@@ -53,9 +53,8 @@ def _wheels() -> Iterator[tuple[bool, str]]:
     else:
         yield (
             False,
-            f"{' and '.join(wheels)} are installed together; they put the same files into one "
-            "folder, so that what runs is chance: "
-            f"pip uninstall -y {' '.join(wheels)}, then pip install 'sparsight[cpu]' or "
+            f"{' and '.join(wheels)} are both installed and overwrite each other's files: pip "
+            f"uninstall -y {' '.join(wheels)}, then pip install 'sparsight[cpu]' or "
             "'sparsight[gpu]'",
         )
 
@@ -79,13 +78,13 @@ def _free(provider: str) -> str:
     from ..system.memory import amount, free_memory
 
     free = free_memory(device_of(provider))
-    return "" if free is None else f"; {amount(free)} of memory are free"
+    return "" if free is None else f"; {amount(free)} of memory free"
 
 
 def _plugin() -> Iterator[tuple[bool, str]]:
     entries = [e for e in entry_points(group="tensorboard_plugins") if e.name == "sparsity"]
     if not entries:
-        yield False, "TensorBoard does not see the Sparsity tab: reinstall sparsight"
+        yield False, "TensorBoard does not find the Sparsity tab: reinstall sparsight"
         return
     try:
         entries[0].load()

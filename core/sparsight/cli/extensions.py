@@ -34,8 +34,8 @@ def extensions(arguments: Sequence[str]) -> Iterator[tuple[str, Command, str | N
     entries = entry_points(group=GROUP)
     if called in _PACKAGES and called not in {entry.name for entry in entries}:
         raise SparsightError(
-            f"sparsight {called} comes in a package of its own; "
-            f"in a clone of Sparsight: pip install ./{_PACKAGES[called]}"
+            f"sparsight {called} is a separate package; install it from a clone of Sparsight: "
+            f"pip install ./{_PACKAGES[called]}"
         )
     for entry in sorted(entries, key=lambda entry: entry.name):
         if entry.name == called:

@@ -32,54 +32,64 @@ class View(StrEnum):
 
 
 def figures(
-    logdir: Annotated[Path, typer.Argument(help="Log directory: a run, or runs below it.")],
-    out: Annotated[Path, typer.Option(help="Directory for the figures.")],
+    logdir: Annotated[Path, typer.Argument(help="A run, or a folder of runs.")],
+    out: Annotated[Path, typer.Option(help="Folder for the figures.")],
     format: Annotated[
         list[Format] | None,
-        typer.Option(help="May be given several times; PDF and SVG unless given."),
+        typer.Option(help="Repeatable; default: pdf and svg."),
     ] = None,
     view: Annotated[
         list[View] | None,
-        typer.Option(help="May be given several times; all of them unless given."),
+        typer.Option(help="Repeatable; default: all of them."),
     ] = None,
     statistic: Annotated[
         list[str] | None,
-        typer.Option(help="Of overview and curves; relative_entropy unless given. Several times."),
+        typer.Option(help="For overview and curves; repeatable; default: relative_entropy."),
     ] = None,
     layers: Annotated[
-        list[str] | None, typer.Option(help="Names or globs of layers, several times.")
+        list[str] | None, typer.Option(help="Names or globs of layers; repeatable.")
     ] = None,
     runs: Annotated[
         list[str] | None,
-        typer.Option(help="Names or globs of runs, by their paths below LOGDIR; several times."),
+        typer.Option(help="Names or globs of runs, as paths below LOGDIR; repeatable."),
     ] = None,
     probe: Annotated[
         str | None,
-        typer.Option(help="Whose maps: a position in the probe set, or mean. The first shown one."),
+        typer.Option(
+            help="Whose maps to draw: a position in the probe set, or mean; default: the first."
+        ),
     ] = None,
     epochs: Annotated[
         str | None,
-        typer.Option(help="Of the maps, with commas between them: -1,0,10. Some, evenly spread."),
+        typer.Option(
+            help="Epochs of the maps, comma-separated, such as -1,0,10; default: evenly spread."
+        ),
     ] = None,
     difference: Annotated[
         str | None,
-        typer.Option(help="A run: also overview and maps of the others, less this one."),
+        typer.Option(help="Also draw overview and maps of the other runs minus this run."),
     ] = None,
     change: Annotated[
-        bool, typer.Option(help="Also overview and maps, less those of each layer's first epoch.")
+        bool, typer.Option(help="Also draw overview and maps minus each layer's first epoch.")
     ] = False,
     limits: Annotated[
         str | None,
         typer.Option(
-            "--range", help="Of the colours of overview and maps, as 0:1; else that of the values."
+            "--range",
+            help="Colour range of overview and maps, such as 0:1; default: that of the values.",
         ),
     ] = None,
     spread: Annotated[
-        bool, typer.Option(help="Curves with a band from the 5th to the 95th percentile.")
+        bool, typer.Option(help="Draw curves with a band from the 5th to the 95th percentile.")
     ] = False,
-    log: Annotated[bool, typer.Option(help="Correlations coloured by the logarithm.")] = False,
+    log: Annotated[bool, typer.Option(help="Colour correlations on a logarithmic scale.")] = False,
     width: Annotated[
-        float, typer.Option(min=2.5, max=30, help="Inches; 3.4 is a column, 7 a page of two.")
+        float,
+        typer.Option(
+            min=2.5,
+            max=30,
+            help="Width in inches: 3.4 for one column of a paper, 7 for a page of two.",
+        ),
     ] = 7.0,
 ) -> None:
     """Draw the Sparsity tab's views as PDF, SVG or PNG, for papers."""
@@ -117,7 +127,7 @@ def _probe(text: str | None) -> int | Literal["mean"] | None:
         return int(text)
     except ValueError:
         raise UsageError(
-            f"--probe {text!r}: a position in the probe set, as 0, or mean was expected"
+            f"--probe {text!r}: expected mean, or a position in the probe set, such as 0"
         ) from None
 
 
@@ -128,7 +138,7 @@ def _epochs(text: str | None) -> tuple[int, ...]:
         return tuple(sorted({int(part) for part in text.split(",")}))
     except ValueError:
         raise UsageError(
-            f"--epochs {text!r}: whole numbers with commas between them, as -1,0,10, were expected"
+            f"--epochs {text!r}: expected comma-separated whole numbers, such as -1,0,10"
         ) from None
 
 
@@ -142,6 +152,6 @@ def _limits(text: str | None) -> tuple[float, float] | None:
         lowest, highest = math.nan, math.nan
     if not -math.inf < lowest < highest < math.inf:
         raise UsageError(
-            f"--range {text!r}: two numbers, the lower one first, as 0:1, were expected"
+            f"--range {text!r}: expected two numbers, the lower one first, such as 0:1"
         )
     return lowest, highest

@@ -23,15 +23,14 @@ def taps(
     inputs: Annotated[
         list[str] | None,
         typer.Option(
-            "--input", help="Value of a scalar input that decides what runs.", metavar="NAME=VALUE"
+            "--input",
+            help="Value of a scalar input that decides which branches run.",
+            metavar="NAME=VALUE",
         ),
     ] = None,
     names_from: Annotated[
         Path | None,
-        typer.Option(
-            help="The model before it was optimised: layers get the names that their weights have "
-            "there."
-        ),
+        typer.Option(help="The model before it was optimised: name the layers after its weights."),
     ] = None,
 ) -> None:
     """List the layers that are measured, and those left out, with the reason."""
@@ -99,13 +98,13 @@ def _print_tables(model: str, found: Taps, maps: Mapping[str, Shape | None]) -> 
     if found.left_out:
         console().print()
         rows = [[part.name, part.operator, part.reason] for part in found.left_out]
-        print_table("Not measurable:", ["layer", "operator", "reason"], rows)
+        print_table("Not measured:", ["layer", "operator", "reason"], rows)
 
 
 def _legend(found: Taps) -> str:
     if all(tap.output_layer for tap in found.taps):
-        return "* output layer: measured, since there is no other layer"
-    return "* output layer: left out unless named, its entropy falls by design"
+        return "* output layer: measured, because there is no other layer"
+    return "* output layer: left out unless named, because its entropy falls by design"
 
 
 def _row(tap: Tap, map_shape: Shape | None) -> list[str]:

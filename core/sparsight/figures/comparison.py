@@ -27,7 +27,7 @@ def title_of(title: str, base: Base) -> str:
         return title
     if base == "start":
         return f"{title}, change since the start"
-    return f"{title}, less {page.shortened(base.name, 2.5)}"
+    return f"{title}, minus {page.shortened(base.name, 2.5)}"
 
 
 def label_of(unit: str, base: Base) -> str:

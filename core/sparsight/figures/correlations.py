@@ -94,7 +94,7 @@ def _page(
     drawn = [part for (run, layer), part in shares.items() if layer in names]
     keys: list[Artist] = [*page.onset_key(runs), *page.nothing_key(drawn)]
     if logarithmic:
-        keys.append(Patch(facecolor="white", edgecolor="#8a8a8a", linewidth=0.4, label="no pair"))
+        keys.append(Patch(facecolor="white", edgecolor="#8a8a8a", linewidth=0.4, label="no pairs"))
     figure.supylabel("coefficient of filter pairs", fontsize=7)
     page.colour_bar(figure, scale, list(panels.flat), "share of filter pairs, bins of 0.01", below)
     page.legend(figure, keys, width)

@@ -68,7 +68,7 @@ def check_spread(statistic: Statistic) -> None:
     if statistic.spread is None:
         known = ", ".join(name for name, other in STATISTICS.items() if other.spread)
         raise UsageError(
-            f"no spread of {statistic.name} is recorded: leave out --spread, or draw {known}"
+            f"no percentiles of {statistic.name} are recorded; leave out --spread, or draw {known}"
         )
 
 
@@ -139,9 +139,9 @@ def _keys(
     if with_spread:
         keys.append(Patch(color="black", alpha=0.15, label="5th–95th percentile"))
     if losses:
-        keys.append(Line2D([], [], color="black", label="loss, each epoch", **_RAW))
+        keys.append(Line2D([], [], color="black", label="loss per epoch", **_RAW))
     if any(run.onset is not None for run in runs):
-        keys.append(Line2D([], [], label="onset, run's style", **_ONSET_LINE))
+        keys.append(Line2D([], [], label="onset, in the style of its run", **_ONSET_LINE))
     return keys
 
 

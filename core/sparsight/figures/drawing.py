@@ -98,8 +98,8 @@ def _check(runs: Sequence[NamedRun], statistics: Sequence[Statistic], wanted: Wa
             check_spread(statistic)
     if "curves" in wanted.views and len(runs) > DASHES:
         warnings.warn(
-            f"curves of {len(runs)} runs share {DASHES} line styles, which repeat from run "
-            f"{runs[DASHES].name!r} on: choose fewer with --runs",
+            f"the curves of {len(runs)} runs share {DASHES} line styles, which repeat from "
+            f"run {runs[DASHES].name!r} on; choose fewer with --runs",
             stacklevel=2,
         )
     if "maps" in wanted.views and (wanted.probe is not None or wanted.epochs):
@@ -114,8 +114,8 @@ def _check_probe_sets(runs: Sequence[NamedRun]) -> None:
     other = next((name for name in others if digests[name] != digests[first]), None)
     if other is not None:
         warnings.warn(
-            f"runs {first!r} and {other!r} were measured on different probe sets: their entropies "
-            "are not comparable number by number",
+            f"runs {first!r} and {other!r} were measured on different probe sets, so their "
+            "values cannot be compared directly",
             stacklevel=2,
         )
 
@@ -153,7 +153,7 @@ def _reference(runs: Sequence[NamedRun], name: str) -> NamedRun:
     found = next((run for run in runs if run.name == name), None)
     if found is None:
         hint = nearest(name, [run.name for run in runs])
-        raise RunError(f"no run {name!r} to compare with is among those drawn: {hint}")
+        raise RunError(f"--difference: run {name!r} is not among those drawn; {hint}")
     if len(runs) < 2:
         raise UsageError(f"--difference {name} needs another run to compare it with")
     return found
@@ -162,7 +162,7 @@ def _reference(runs: Sequence[NamedRun], name: str) -> NamedRun:
 def _maps(runs: Sequence[NamedRun], layers: dict[str, list[str]], wanted: Wanted) -> Named:
     probe = first_probe(runs) if wanted.probe is None else wanted.probe
     if probe is None:
-        warnings.warn("no entropy maps are recorded: none are drawn", stacklevel=2)
+        warnings.warn("no entropy maps are recorded, so none are drawn", stacklevel=2)
         return
     names = _file_names([run.name for run in runs])
     for base, compared in _comparisons(runs, wanted):
@@ -171,7 +171,7 @@ def _maps(runs: Sequence[NamedRun], layers: dict[str, list[str]], wanted: Wanted
         )
         for run in compared:
             if run.name not in drawn:
-                less = f" at epochs of {base.name!r}" if isinstance(base, NamedRun) else ""
+                less = f" at the epochs of {base.name!r}" if isinstance(base, NamedRun) else ""
                 warnings.warn(f"run {run.name!r} has no maps of probe {probe}{less}", stacklevel=2)
         which = "mean" if probe == "mean" else f"probe{probe}"
         for name, found in drawn.items():

@@ -100,15 +100,15 @@ def check_maps(runs: Sequence[NamedRun], probe: Probe, epochs: Sequence[int] | N
     recorded = [maps for run in runs for maps in run.run.maps.values()]
     shown = sorted({p for maps in recorded for at in maps.values() for p in at.probe_ids})
     if probe != "mean" and probe not in shown:
-        near = f"nearest is {min(shown, key=lambda other: abs(other - probe))}" if shown else "none"
+        near = f"nearest: {min(shown, key=lambda other: abs(other - probe))}" if shown else "none"
         listed = ", ".join(map(str, shown[:16])) or "none"
         raise UsageError(
-            f"no maps of probe {probe} are recorded: there are {listed} ({near}), and mean"
+            f"no maps of probe {probe} are recorded; expected one of {listed} ({near}), or mean"
         )
     known = sorted({step for maps in recorded for step in maps})
     for epoch in epochs or ():
         if epoch not in known:
-            near = f": the nearest is {min(known, key=lambda e: abs(e - epoch))}" if known else ""
+            near = f"; the nearest is {min(known, key=lambda e: abs(e - epoch))}" if known else ""
             raise UsageError(f"no maps of epoch {epoch} are recorded{near}")
 
 
@@ -211,7 +211,7 @@ def _page(
     keys: list[Artist] = []
     if run.onset is not None and run.onset in epochs:
         axes.get_xticklabels()[list(epochs).index(run.onset)].set_fontweight("bold")
-        keys.append(Patch(alpha=0, label=f"{run.onset} in bold: onset, validation loss is lowest"))
+        keys.append(Patch(alpha=0, label=f"{run.onset} in bold: onset, the lowest validation loss"))
     label = label_of("relative entropy, H / ln D", base)
     page.colour_bar(figure, scale, list(figure.axes), label, below=True)
     shown = [m if m is not None else np.full((1, 1), np.nan) for row in rows for m in row.maps]
@@ -292,7 +292,7 @@ def _picture(content: bytes, probe: Probe) -> NDArray[Any] | None:
         with Image.open(io.BytesIO(content), formats=["PNG"]) as image:
             return np.asarray(image.convert("L" if image.mode == "L" else "RGB"))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        warnings.warn(f"the picture of probe {probe} is damaged: {error}", stacklevel=2)
+        warnings.warn(f"the image of probe {probe} is damaged: {error}", stacklevel=2)
         return None
 
 

@@ -192,7 +192,7 @@ def onset_key(runs: Sequence[NamedRun]) -> list[Artist]:
     """What explains the dashed line, where one is drawn."""
     if all(run.onset is None for run in runs):
         return []
-    return [Line2D([], [], label="onset: validation loss is lowest, smoothed", **_ONSET)]
+    return [Line2D([], [], label="onset: lowest smoothed validation loss", **_ONSET)]
 
 
 def nothing_key(values: Sequence[NDArray[Any]], text: str = "not measured, or NaN") -> list[Artist]:

@@ -69,7 +69,7 @@ class _Directory:
 
     def __init__(self, logdir: Path, without: Collection[Kind]) -> None:
         if not logdir.is_dir():
-            raise RunError(f"there is no directory {logdir}: give the one that holds the runs")
+            raise RunError(f"no such directory: {logdir}; give the one that holds the runs")
         self._paths = {
             Path(folder).relative_to(logdir).as_posix(): Path(folder)
             for folder, _, files in os.walk(logdir, followlinks=True)
@@ -96,16 +96,16 @@ def find_runs(
     """
     directory = _Directory(logdir, without)
     if not directory.names:
-        raise RunError(f"{logdir} holds no event file: {_HOW}")
+        raise RunError(f"{logdir} holds no event files; {_HOW}")
     try:
         chosen = _matching(directory.names, globs)
     except KeyError as error:
         hint = nearest(error.args[0], directory.names)
-        raise RunError(f"{logdir} holds no run {error.args[0]!r}: {hint}") from None
+        raise RunError(f"{logdir} holds no run {error.args[0]!r}; {hint}") from None
     ours = [name for name in chosen if directory.read(name).tables]
     if not ours:
         where = logdir if not globs else f"the chosen runs of {logdir}"
-        raise RunError(f"the event files in {where} hold none of Sparsight's data: {_HOW}")
+        raise RunError(f"the event files in {where} hold no Sparsight data; {_HOW}")
     return [
         NamedRun(name, run, _graph_order(run), _validation_loss(name, directory))
         for name in ours
@@ -114,8 +114,8 @@ def find_runs(
 
 
 _HOW = (
-    "`sparsight analyze CHECKPOINTS --probes FILE --logdir DIR` records what was trained, "
-    "sparsight_torch.SparsityRecorder what is being trained, `sparsight demo` an example"
+    "`sparsight analyze CHECKPOINTS --probes FILE --logdir DIR` records checkpoints, "
+    "sparsight_torch.Recorder records while you train, `sparsight demo` records an example"
 )
 
 
@@ -129,7 +129,7 @@ def choose_layers(runs: Sequence[NamedRun], globs: Sequence[str] = ()) -> dict[s
         chosen = set(_matching(known, globs))
     except KeyError as error:
         hint = nearest(error.args[0], known)
-        raise TargetError(f"no layer is called {error.args[0]!r}: {hint}") from None
+        raise TargetError(f"the runs have no layer {error.args[0]!r}; {hint}") from None
     return {run.name: [layer.name for layer in run.layers if layer.name in chosen] for run in runs}
 
 
@@ -176,9 +176,9 @@ def _validation_loss(name: str, directory: _Directory) -> Loss | None:
     aligned_by, epochs = line_up(steps, times, _clock(run))
     if aligned_by is None:
         warnings.warn(
-            f"{guess!r} of run {name!r} is left out: its steps go on to {max(points)}, the epochs "
-            f"to {run.steps[-1]}; no global_step is recorded to line them up, and they were "
-            "written at other times",
+            f"{guess!r} of run {name!r} is left out: its steps go up to {max(points)} and the "
+            f"epochs up to {run.steps[-1]}, no global_step is recorded to line them up, and "
+            "they were written at other times",
             stacklevel=2,
         )
         return None

@@ -54,10 +54,10 @@ class _Claim:
         """Raises _NoArrays for what can be no array of numbers or text."""
         array = f"array {self.name!r}" if self.name else "its array"
         if self.dtype.hasobject:
-            raise _NoArrays(f"{array} holds Python objects, which are not read")
+            raise _NoArrays(f"{array} holds Python objects, which are never loaded")
         if min(self.shape, default=0) < 0 or self.size > self.there:
             claimed = f"{'x'.join(map(str, self.shape))} {self.dtype}"
-            raise _NoArrays(f"{array} is to be {claimed}, and {self.there} bytes are there")
+            raise _NoArrays(f"{array} is declared as {claimed}, but only {self.there} bytes follow")
 
 
 def load_probes(path: str | Path) -> dict[str, NDArray[Any]]:
@@ -78,10 +78,10 @@ def load_probes(path: str | Path) -> dict[str, NDArray[Any]]:
     except OSError as error:
         raise ProbeError(f"cannot read {path}: {error.strerror or error}") from None
     except MemoryError:
-        raise ProbeError(f"{path} does not fit into memory; give fewer samples") from None
+        raise ProbeError(f"{path} does not fit into memory; use fewer samples") from None
     raise ProbeError(
-        f"{path} is no .npz or .npy file of numbers ({reason}); "
-        "numpy.savez(path, input=array) writes one"
+        f"cannot read {path} as an .npz or .npy file of numbers ({reason}); write one with "
+        "numpy.savez(path, input=array)"
     )
 
 
@@ -94,7 +94,7 @@ def _arrays(path: Path, file: IO[bytes]) -> dict[str, NDArray[Any]]:
         file.seek(0)
         return {"": _array(file)}
     if not start.startswith(_ZIP):
-        raise _NoArrays(f"it begins with {start!r}" if start else "it is empty")
+        raise _NoArrays(f"it starts with {start!r}" if start else "it is empty")
     with zipfile.ZipFile(file) as archive:
         members = archive.infolist()
         claims = [_claim_of_member(archive, member) for member in members]
@@ -109,7 +109,7 @@ def _arrays(path: Path, file: IO[bytes]) -> dict[str, NDArray[Any]]:
 def _claim_of_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> _Claim:
     with archive.open(member) as part:
         if part.read(len(_NPY)) != _NPY:
-            raise _NoArrays(f"{member.filename!r} in it is no array")
+            raise _NoArrays(f"its member {member.filename!r} is not an array")
     with archive.open(member) as part:
         return _claim(part, member.filename.removesuffix(".npy"), member.file_size)
 
@@ -131,8 +131,8 @@ def _check(path: Path, claims: list[_Claim]) -> None:
     total, free = sum(claim.size for claim in claims), free_on_host()
     if free is not None and total > free:
         raise ProbeError(
-            f"the arrays of {path} take {amount(total)}, and {amount(free)} of memory are free; "
-            "give fewer samples"
+            f"the arrays in {path} need {amount(total)}, but only {amount(free)} of memory "
+            "are free; use fewer samples"
         )
 
 

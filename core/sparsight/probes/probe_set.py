@@ -158,15 +158,15 @@ def match_probes(probes: Arrays | NDArray[Any], wanted: Sequence[InputSpec]) -> 
     named = {"": probes} if isinstance(probes, np.ndarray) else probes
     arrays = {name: _plain(array) for name, array in named.items()}
     if not wanted:
-        raise ProbeError("the model has no input: it computes the same for all probes")
+        raise ProbeError("the model has no inputs, so it computes the same for every probe")
     matched = {spec.name: _array_for(spec, arrays, wanted) for spec in wanted}
     fixed = {spec.name: spec.fixed_batch for spec in wanted if spec.fixed_batch is not None}
     found = ProbeSet(matched, None, {spec.name: spec.axis for spec in wanted})
     counts = {name: len(array) for name, array in found.by_sample.items()}
     if len(set(counts.values())) != 1 or 0 in counts.values():
         raise ProbeError(
-            f"every input needs the same number of samples, at least one: {_counted(found, counts)}"
-            f"; {_AXES}"
+            "every input needs the same number of samples, at least one, but these were "
+            f"given: {_counted(found, counts)}; {_AXES}"
         )
     if len(set(fixed.values())) > 1:
         raise ProbeError(
@@ -177,8 +177,8 @@ def match_probes(probes: Arrays | NDArray[Any], wanted: Sequence[InputSpec]) -> 
 
 
 _AXES = (
-    "say with --input-axis NAME=1 that the second axis of an input counts its samples, with "
-    "NAME=none that it is the same for all (in Python: input_axes={'NAME': 1})"
+    "use --input-axis NAME=1 if the second axis of an input counts its samples, or NAME=none "
+    "if it is the same for all samples (in Python: input_axes={'NAME': 1})"
 )
 
 
@@ -210,8 +210,8 @@ def _array_for(spec: InputSpec, arrays: Arrays, wanted: Sequence[InputSpec]) -> 
     given = ", ".join(f"{name!r} {a.dtype} {list(a.shape)}" for name, a in arrays.items())
     count = "more than one array fits" if fitting else "no array fits"
     raise ProbeError(
-        f"input {spec.name!r} wants {spec}, and {count}: {given or 'there is none'}; "
-        f"name it in the file: numpy.savez(path, **{{{spec.name!r}: array}})"
+        f"input {spec.name!r} expects {spec}, but {count}: {given or 'there are none'}; name "
+        f"the array after its input: numpy.savez(path, **{{{spec.name!r}: array}})"
     )
 
 
@@ -225,29 +225,29 @@ def _plain(array: Any) -> NDArray[Any]:
 def _misfit(spec: InputSpec, array: NDArray[Any]) -> str:
     """What is wrong with an array for this input, or nothing."""
     if spec.text and array.dtype.kind != "U":
-        return "convert it: array.astype(str)"
+        return "convert them with array.astype(str)"
     if array.dtype != spec.dtype and not spec.text:
-        return f"convert it: array.astype({str(spec.dtype)!r})"
+        return f"convert them with array.astype({str(spec.dtype)!r})"
     if spec.shape is None:
         inside = not array.ndim or spec.axis is None or -array.ndim <= spec.axis < array.ndim
-        return "" if inside else f"it has no axis {spec.axis} that could count the samples"
+        return "" if inside else f"there is no axis {spec.axis} to count the samples"
     if array.ndim != len(spec.shape):
-        return f"it has {array.ndim} axes and {len(spec.shape)} were wanted"
+        return f"expected {len(spec.shape)} axes, not {array.ndim}"
     for axis, (given, side) in enumerate(zip(array.shape, spec.shape, strict=True)):
         if axis != spec.axis and isinstance(side, int) and given != side:
-            return f"its axis {axis} is {given} long and {side} was wanted"
+            return f"expected length {side} along axis {axis}, not {given}"
     return ""
 
 
 def _sentence(spec: InputSpec, array: NDArray[Any], misfit: str) -> str:
     sentence = (
-        f"input {spec.name!r} wants {spec}; the probes are {array.dtype} {list(array.shape)}: "
-        f"{misfit}"
+        f"input {spec.name!r} expects {spec}, but the probes are {array.dtype} "
+        f"{list(array.shape)}: {misfit}"
     )
     others = [axis for axis in range(array.ndim) if not _misfit(replace(spec, axis=axis), array)]
     if others:
         sentence += (
-            f"; if axis {others[0]} counts the samples: --input-axis {spec.name}={others[0]}"
+            f"; if axis {others[0]} counts the samples, use --input-axis {spec.name}={others[0]}"
         )
     return sentence
 
@@ -263,7 +263,7 @@ def shown_positions(shown: int | Sequence[int], count: int) -> tuple[int, ...]:
         _check_positions(positions, count)
         return tuple(positions)
     if shown < 0:
-        raise UsageError(f"{shown} probes were to be shown; 0 is the least")
+        raise UsageError(f"cannot show {shown} probes; expected 0 or more")
     spread = np.linspace(0, count - 1, min(shown, count)).round()
     return tuple(int(position) for position in spread)
 
@@ -292,7 +292,7 @@ def shown_probes(
 def _check_positions(positions: Sequence[int], count: int) -> None:
     wrong = next((position for position in positions if not 0 <= position < count), None)
     if wrong is not None:
-        raise ProbeError(f"probe {wrong} was to be shown; there are {count}, from 0")
+        raise ProbeError(f"there is no probe {wrong} to show; there are {count}, counted from 0")
 
 
 def _items(samples: NDArray[Any]) -> tuple[Literal["image", "series", "none"], tuple[bytes, ...]]:

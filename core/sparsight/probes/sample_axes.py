@@ -29,8 +29,8 @@ def parse_axes(entries: Iterable[str]) -> dict[str, int | None]:
         number = re.fullmatch(r"-?\d+", axis)
         if not name or (number is None and axis.lower() != "none"):
             raise UsageError(
-                f"--input-axis {entry!r}: an input and the axis that counts its samples were "
-                "wanted, as in h=1; or sr=none for an input that is the same for all samples"
+                f"--input-axis {entry!r}: expected NAME=AXIS, such as h=1, or NAME=none for "
+                "an input that is the same for all samples"
             )
         axes[name] = None if number is None else int(axis)
     return axes
@@ -45,7 +45,7 @@ def with_axes(specs: Sequence[InputSpec], given: Mapping[str, int | None]) -> li
     names = [spec.name for spec in specs]
     for name in given:
         if name not in names:
-            raise UsageError(f"no input is called {name!r}; {nearest(name, names)}")
+            raise UsageError(f"the model has no input {name!r}; {nearest(name, names)}")
     free = [spec for spec in specs if spec.name not in given]
     told = {spec.name: _axis_told(spec, free) for spec in free}
     return [
@@ -61,10 +61,10 @@ def _axis_given(spec: InputSpec, axis: int | None) -> int | None:
     if axis is None or rank is None or -rank <= axis < rank:
         return axis if axis is None or rank is None else axis % rank
     raise UsageError(
-        f"input {spec.name!r} is {spec}: it has no axis {axis} that could count the samples; "
-        f"there are 0 to {rank - 1}"
+        f"input {spec.name!r} is {spec}: it has no axis {axis} to count the samples; it has "
+        f"axes 0 to {rank - 1}"
         if rank
-        else f"input {spec.name!r} is one number: no axis of it can count the samples"
+        else f"input {spec.name!r} is a single number: it has no axis to count the samples"
     )
 
 

@@ -76,15 +76,15 @@ def out_of_range(array: NDArray[Any]) -> str:
         return ""
     part = array[:64].astype(np.float64)
     lowest, highest = float(np.nanmin(part)), float(np.nanmax(part))
-    found = f"values go from {lowest:.4g} to {highest:.4g}"
+    found = f"values range from {lowest:.4g} to {highest:.4g}"
     if not np.isfinite(part).all():
-        return f"{found}, and some are no finite numbers"
+        return f"{found}, and some are NaN or infinite"
     if highest == lowest:
         return f"all values are {lowest:.4g}"
     if array.ndim >= 3 and highest > 100 and lowest >= 0:
-        return f"{found}, like grey levels that were not scaled; most models want [0, 1] or less"
+        return f"{found}, which looks like unscaled grey levels; most models expect values up to 1"
     if array.ndim >= 3 and highest - lowest < 0.02:
-        return f"{found}, like grey levels that were scaled twice"
+        return f"{found}, which looks like grey levels that were scaled twice"
     return ""
 
 
@@ -96,7 +96,7 @@ def _picture_files(path: Path) -> list[Path]:
     else:
         found = sorted(map(Path, glob.glob(str(path), recursive=True)))
     if not found:
-        raise ProbeError(f"{path}: no picture is there ({', '.join(sorted(_PICTURES))})")
+        raise ProbeError(f"no images in {path} (looked for {', '.join(sorted(_PICTURES))})")
     return found
 
 
@@ -105,7 +105,8 @@ def _picture_input(wanted: Sequence[InputSpec]) -> InputSpec:
     if len(fitting) != 1 or len(wanted) != 1:
         specs = ", ".join(f"{spec.name!r} {spec}" for spec in wanted)
         raise ProbeError(
-            f"pictures can be the probes of a model with one input for pictures; it has {specs}"
+            "images can be the probes only of a model with a single input for images; this "
+            f"one has {specs}"
         )
     return fitting[0]
 
@@ -122,7 +123,8 @@ def _pictures(
     size = options.size or tuple(side for side in sides if isinstance(side, int))
     if len(size) != 2:
         raise ProbeError(
-            f"input {spec.name!r} takes pictures of any size ({spec}); give one with --size 64x64"
+            f"input {spec.name!r} takes images of any size ({spec}); choose one, such as "
+            "--size 64x64"
         )
     images = [_picture(path, size, 1 if channels == 1 else 3) for path in paths]
     values = _normalised(np.stack(images).astype(np.float32), options, spec.dtype.kind == "f")
@@ -143,7 +145,9 @@ def _layout(spec: InputSpec, options: PictureOptions) -> str:
         return "nchw"
     if spec.shape[-1] in (1, 3):
         return "nhwc"
-    raise ProbeError(f"input {spec.name!r} wants {spec}; say with --layout where channels are")
+    raise ProbeError(
+        f"input {spec.name!r} expects {spec}; use --layout to say which axis holds the channels"
+    )
 
 
 def _picture(path: Path, size: Sequence[int], channels: int) -> NDArray[np.uint8]:
@@ -154,7 +158,7 @@ def _picture(path: Path, size: Sequence[int], channels: int) -> NDArray[np.uint8
             converted = image.convert("L" if channels == 1 else "RGB")
             resized = converted.resize((size[1], size[0]), Image.Resampling.BILINEAR)
     except (OSError, UnidentifiedImageError, Image.DecompressionBombError, ValueError) as error:
-        raise ProbeError(f"{path} is no picture that can be read: {error}") from None
+        raise ProbeError(f"cannot read {path} as an image: {error}") from None
     return np.asarray(resized, np.uint8).reshape(*size, channels)
 
 
@@ -164,9 +168,12 @@ def _normalised(
     scale = options.scale if options.scale is not None else (1 / 255 if floats else 1)
     for name, numbers in (("mean", options.mean), ("std", options.std)):
         if len(numbers) not in (0, 1, values.shape[-1]):
-            raise ProbeError(f"--{name} has {len(numbers)} numbers for {values.shape[-1]} channels")
+            raise ProbeError(
+                f"--{name} has {len(numbers)} numbers, but the input has {values.shape[-1]} "
+                "channels"
+            )
     if any(number <= 0 for number in options.std):
-        raise ProbeError("--std takes numbers above 0")
+        raise ProbeError("--std must be above 0")
     scaled = values * np.float32(scale) - np.array(options.mean or 0, np.float32)
     return np.asarray(scaled / np.array(options.std or 1, np.float32), np.float32)
 
@@ -180,7 +187,7 @@ def _called(module: str, name: str) -> Arrays:
         raise
     except Exception as error:  # the user's own code: anything
         what = f"{type(error).__name__}: {error}"
-        raise ProbeError(f"probes from {module}:{name} failed with {what}") from error
+        raise ProbeError(f"cannot get probes from {module}:{name}: {what}") from error
     finally:
         sys.path.remove("")
     named = result if isinstance(result, Mapping) else {"": result}
@@ -188,7 +195,7 @@ def _called(module: str, name: str) -> Arrays:
     kinds = {array.dtype.kind for array in arrays.values()}
     if not kinds or kinds - set("buifU") or isinstance(result, str):
         raise ProbeError(
-            f"{module}:{name} returned a {type(result).__name__}; an array, or a dictionary of "
-            "arrays, was wanted"
+            f"{module}:{name} returned a {type(result).__name__}; expected an array, or a "
+            "dictionary of arrays"
         )
     return arrays

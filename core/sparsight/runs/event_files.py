@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Literal
 
 from .. import schema
-from . import events
 from ..errors import RunError
 from ..system.atomic_files import replacing
+from . import events
 
 __all__ = ["EventFile", "Place", "is_read_last", "last_place", "ours"]
 

@@ -114,16 +114,20 @@ def read_events(path: Path) -> Iterator[Any]:
         while len(header := file.read(12)) == 12:
             (length,) = struct.unpack_from("<Q", header)
             if _masked_crc(header[:8]) != header[8:] or length > _MAX_RECORD:
-                raise RunError(f"{path} is damaged at byte {position}: it is no event file there")
+                raise RunError(
+                    f"{path} is damaged at byte {position}: expected the length of a record"
+                )
             body = file.read(length + 4)
             if len(body) < length + 4:
                 return
             if _masked_crc(body[:-4]) != body[-4:]:
-                raise RunError(f"{path} is damaged at byte {position}: a checksum is wrong")
+                raise RunError(f"{path} is damaged at byte {position}: wrong checksum")
             try:
                 message = event_pb2.Event.FromString(body[:-4])
             except DecodeError:
-                raise RunError(f"{path} holds no event at byte {position}") from None
+                raise RunError(
+                    f"{path} is damaged at byte {position}: the record is not an event"
+                ) from None
             position = file.tell()
             yield message
 
@@ -155,7 +159,9 @@ def tensor_content(tensor: Any) -> NDArray[Any] | bytes:
             return np.array(tensor.float_val, np.float32).reshape(shape)
         return np.frombuffer(tensor.tensor_content, _NUMPY[tensor.dtype]).reshape(shape)
     except (KeyError, ValueError) as error:
-        raise RunError(f"a tensor of type {tensor.dtype} and shape {shape}: {error!r}") from None
+        raise RunError(
+            f"cannot read a tensor of type {tensor.dtype} and shape {shape}: {error!r}"
+        ) from None
 
 
 def _value(tag: str, tensor: Any, plugin: str, metadata: bytes, data_class: int) -> Any:

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import schema
-from . import events
-from ..maths.entropy import relative_entropy
 from ..errors import RunError
+from ..maths.entropy import relative_entropy
+from . import events
 
 __all__ = ["Run", "Table", "read_run"]
 
@@ -37,7 +37,7 @@ class Table:
             row = [info.name for info in self.layers].index(layer)
             at = [known.name for known in self.columns].index(column)
         except ValueError:
-            raise RunError(f"no value of {column!r} for layer {layer!r} is recorded") from None
+            raise RunError(f"no {column!r} is recorded for layer {layer!r}") from None
         return float(self.values[row, at])
 
     def channels(self, layer: str) -> int:
@@ -99,10 +99,12 @@ def read_run(logdir: str | Path, *, without: Collection[schema.Kind] = ()) -> Ru
     """
     folder = Path(logdir)
     if not folder.is_dir():
-        raise RunError(f"{folder} is no directory; a run directory holds event files")
+        raise RunError(
+            f"{folder} is not a directory; expected a run directory, which holds event files"
+        )
     paths = sorted(path for path in folder.iterdir() if events.is_event_file(path))
     if not paths:
-        raise RunError(f"{folder} holds no event file")
+        raise RunError(f"{folder} holds no event files")
     return _assemble(_values(paths), without)
 
 
@@ -193,21 +195,21 @@ def _decode(value: Any) -> tuple[str, str, Any] | None:
 def _number(tensor: Any) -> Any:
     content = events.tensor_content(tensor)
     if isinstance(content, bytes) or content.size != 1:
-        raise RunError("one number was expected")
+        raise RunError("expected a single number")
     return content.reshape(-1)[0]
 
 
 def _decode_table(metadata: bytes, record: Content) -> tuple[str, Table]:
     layers, columns = schema.decode_layers(metadata)
     if isinstance(record, bytes) or record.shape != (len(layers), len(columns)):
-        raise RunError(f"no table of {len(layers)} layers and {len(columns)} columns")
+        raise RunError(f"expected a table of {len(layers)} layers and {len(columns)} columns")
     return "", Table(layers, columns, record)
 
 
 def _decode_correlation(metadata: bytes, record: Content) -> tuple[str, NDArray[Any]]:
     layer = schema.decode_metadata(metadata).get("layer")
     if not isinstance(layer, str) or isinstance(record, bytes) or record.shape != (201,):
-        raise RunError("no histogram of 201 counts")
+        raise RunError("expected a histogram of 201 counts")
     return layer, record
 
 
@@ -222,7 +224,7 @@ def _decode_probes(metadata: bytes, record: Content) -> tuple[str, schema.ShownP
 
 def _bytes(record: Content) -> bytes:
     if not isinstance(record, bytes):
-        raise RunError("a record of bytes was expected")
+        raise RunError("expected a record of bytes")
     return record
 
 

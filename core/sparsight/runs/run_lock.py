@@ -39,8 +39,8 @@ class RunClaim:
         """
         if self._taken_over:
             raise RunError(
-                f"another recorder of this process has taken {self._logdir} over, and this one "
-                "writes into it no more; record each run into a directory of its own"
+                f"another recorder in this process has taken over {self._logdir}, so this one "
+                "can no longer write to it; give each run a directory of its own"
             )
         if self._lock is not None and self._lock.held:
             return
@@ -51,8 +51,8 @@ class RunClaim:
             self._lock_it()
         except BlockingIOError as error:
             raise RunError(
-                f"{self._logdir} is being recorded into by {error}; wait for it to end, or choose "
-                "another directory"
+                f"{error} is already recording into {self._logdir}; wait for it to end, or "
+                "choose another directory"
             ) from None
         except OSError:
             return
@@ -73,8 +73,8 @@ class RunClaim:
         if self._lock.problem is not None and not self._warned:
             self._warned = True
             warn(
-                f"{self._logdir} cannot be locked against other processes ({self._lock.problem}): "
-                "see to it that only one at a time records into it",
+                f"cannot lock {self._logdir} against other processes ({self._lock.problem}): "
+                "make sure that only one at a time records into it",
             )
 
     def _yield(self) -> None:

@@ -15,12 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import schema
-from . import events
-from .run_lock import RunClaim
 from ..errors import RunError
-from .event_files import EventFile, is_read_last, last_place
 from ..measure.measurement import LayerMeasurement
 from ..warning import warn
+from . import events
+from .event_files import EventFile, is_read_last, last_place
+from .run_lock import RunClaim
 
 __all__ = ["EventSink", "RunWriter", "step_event"]
 
@@ -165,8 +165,8 @@ class RunWriter:
         self.claim()
         if self._is_gone():
             warn(
-                f"{self.logdir} was deleted while it was recorded into: what it held is gone, and "
-                "what follows goes into a new event file there",
+                f"{self.logdir} was deleted while a run was being recorded there: earlier "
+                "records are gone, and later ones go into a new event file",
             )
             self._shared, self._shared_seen = None, False
             self._close_file()
@@ -181,7 +181,7 @@ class RunWriter:
         name = getattr(self._shared, "_file_name", None)  # TensorBoard's and PyTorch's have it
         if name and self._local and Path(name).exists() and not is_read_last(Path(name)):
             self._leave_shared(
-                "is read before older ones that hold records, as when a clock goes back"
+                "would be read before older ones that hold records (was the clock set back?)"
             )
 
     def _is_gone(self) -> bool:
@@ -212,7 +212,7 @@ class RunWriter:
             except Exception as error:  # of many kinds: file systems of all sorts are behind it
                 if not self._local:
                     raise OSError(_reason(error)) from error
-                self._leave_shared(f"cannot be written any more ({_reason(error)})")
+                self._leave_shared(f"can no longer be written ({_reason(error)})")
             else:
                 self._shared_seen = self._sees_shared()
                 return
@@ -235,8 +235,8 @@ class RunWriter:
         self._shared, self._shared_seen = None, False
         self._probes_written.clear()
         warn(
-            f"the event file in {self.logdir} that was shared with another writer {why}; what "
-            "follows goes into a file of our own",
+            f"the event file in {self.logdir} that is shared with another writer {why}; "
+            "recording continues in a separate file",
         )
 
     def _close_file(self) -> None:
@@ -268,8 +268,9 @@ class RunWriter:
         if given is None and now <= self._latest:
             if now < self._latest - _SET_BACK:
                 warn(
-                    f"the clock stands {self._latest - now:.0f} seconds before what {self.logdir} "
-                    "holds already: times go on from there, so that nothing is lost",
+                    f"the clock is {self._latest - now:.0f} seconds behind the last record in "
+                    f"{self.logdir}: new records are dated after that one, so that none are "
+                    "lost",
                 )
             now = self._latest + _MOMENT
         self._latest = max(self._latest, now)

@@ -49,22 +49,24 @@ def pack(header: Mapping[str, Any], body: bytes) -> bytes:
 
 def unpack(record: bytes) -> tuple[dict[str, Any], bytes]:
     if record[:4] != _MAGIC or len(record) < 8:
-        raise SchemaError("a record does not start as Sparsight's records do")
+        raise SchemaError("a record does not start with Sparsight's magic bytes")
     (length,) = struct.unpack_from("<I", record, 4)
     if length > min(_MAX_HEADER, len(record) - 8):
-        raise SchemaError(f"a record declares a header of {length} bytes and is damaged")
+        raise SchemaError(f"a record is damaged: it declares a header of {length} bytes")
     header = decode_metadata(record[8 : 8 + length])
     size = header.get("size")
     if not isinstance(size, int) or not 0 <= size <= _MAX_BODY:
-        raise SchemaError(f"a record declares {size!r} bytes; at most {_MAX_BODY} are read")
+        raise SchemaError(f"a record declares {size!r} bytes; expected at most {_MAX_BODY}")
     inflate = zlib.decompressobj()
     try:
         body = inflate.decompress(record[8 + length :], size + 1)
     except zlib.error as error:
-        raise SchemaError(f"a record does not inflate: {error}") from None
+        raise SchemaError(f"a record cannot be decompressed: {error}") from None
     # The checksum at the end is verified only when it is reached.
     if len(body) != size or not inflate.eof or inflate.unused_data:
-        raise SchemaError(f"a record declares {size} bytes and holds another number of them")
+        raise SchemaError(
+            f"a record is damaged: it declares {size} bytes, but holds another number"
+        )
     return header, body
 
 

@@ -98,7 +98,7 @@ def decode_maps(record: bytes) -> EncodedMaps:
     header, body = unpack(record)
     try:
         if header["codec"] != "zlib-uint8":
-            raise SchemaError(f"maps are stored as {header['codec']!r}, which is not known here")
+            raise SchemaError(f"maps are stored with the unknown codec {header['codec']!r}")
         codes = np.frombuffer(body, np.uint8).reshape(counts(header, "shape"))
         probe_ids = counts(header, "probe_ids")
         lo, hi = float(header["lo"]), float(header["hi"])

@@ -26,10 +26,10 @@ _AUTO = ("cuda", "directml", "cpu")  # the others compile for minutes, or change
 _NVIDIA = ("cuda", "tensorrt")
 
 _INSTALL = {
-    "cuda": "pip install 'sparsight[gpu]', without onnxruntime beside it",
+    "cuda": "pip uninstall onnxruntime, then pip install 'sparsight[gpu]'",
     "tensorrt": "pip install 'sparsight[gpu]' and NVIDIA's tensorrt",
-    "directml": "pip install onnxruntime-directml, on Windows, without onnxruntime beside it",
-    "coreml": "pip install 'sparsight[cpu]', on a Mac",
+    "directml": "pip uninstall onnxruntime, then pip install onnxruntime-directml (Windows only)",
+    "coreml": "pip install 'sparsight[cpu]' (macOS only)",
 }
 
 
@@ -89,12 +89,15 @@ def candidates(
     numbered = kind in (*_NVIDIA, "directml")
     if kind not in DEVICES or (colon and not (numbered and number.isdecimal())):
         known = ", ".join(DEVICES)
-        raise DeviceError(f"no device is called {wanted!r}; there are: auto, {known}, and cuda:1")
+        raise DeviceError(
+            f"unknown device {wanted!r}; expected auto, {known}, or a numbered one such as cuda:1"
+        )
     if DEVICES[kind] not in available:
         raise DeviceError(
-            f"device {wanted!r} was asked for; the installed ONNX Runtime has no {DEVICES[kind]} "
-            f"(it has {', '.join(available)}): {_INSTALL.get(kind, 'reinstall it')}; "
-            "`sparsight doctor` shows what loads"
+            f"device {wanted!r} needs {DEVICES[kind]}, which the installed ONNX Runtime lacks "
+            f"(it has {', '.join(available)}); to add it: "
+            f"{_INSTALL.get(kind, 'reinstall ONNX Runtime')}; `sparsight doctor` shows what "
+            "works"
         )
     return [_device(kind, int(number or 0), memory_limit)]
 

@@ -31,7 +31,9 @@ def parse_amount(text: str) -> int:
         number, unit, binary = match.groups(default="")
         size = float(number) * (1024 if binary else 1000) ** " kmgt".index(unit.lower() or " ")
     if not 1 <= size < math.inf:
-        raise UsageError(f"an amount of memory was wanted, as in 2GB or 512MiB; {text!r} is none")
+        raise UsageError(
+            f"cannot read {text!r} as an amount of memory; expected something like 2GB or 512MiB"
+        )
     return int(size)
 
 

@@ -342,12 +342,12 @@ def test_penalties_of_another_module_are_refused(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "options", "message"),
     [
-        ((), {}, "needs penalties to add, or probes to record"),
+        ((), {}, "needs penalties to add, probes to record, or both"),
         ((penalties,), {"rubbish": 1}, "SparsityCallback has no option 'rubbish'"),
-        ((penalties,), {"reduction": "mean"}, "a penalty takes its own"),
+        ((penalties,), {"reduction": "mean"}, "options of a penalty go to the penalty"),
         ((penalties,), {"evry": 2}, "did you mean 'every'"),
-        ((penalties,), {"every": 2}, "every is an option of recording, which needs probes"),
-        ((penalties,), {"logdir": "x"}, "logdir is an option of recording"),
+        ((penalties,), {"every": 2}, "every is an option for recording, which needs probes"),
+        ((penalties,), {"logdir": "x"}, "logdir is an option for recording"),
         (({"net.0": 0.05},), {}, r"'net\.0' of the penalties is a float; penalties were wanted"),
         ((torch.zeros(3, 2),), {}, "given as penalties is a Tensor"),
         (([],), {}, "no penalty is given"),

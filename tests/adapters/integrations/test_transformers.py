@@ -295,7 +295,7 @@ def test_a_step_without_the_penalties_is_an_error(tmp_path):
     trainer = OwnStep(
         model=Net(), args=arguments(tmp_path), train_dataset=data(), penalties=penalties
     )
-    with pytest.raises(UsageError, match="step went by without its penalties"):
+    with pytest.raises(UsageError, match="step did not add the penalties"):
         trainer.train()
     assert trainer.state.global_step == 0
     assert not trainer.model.first._forward_hooks

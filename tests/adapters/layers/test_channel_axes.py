@@ -91,7 +91,7 @@ def test_where_it_cannot_be_told_the_axis_is_asked_for(model, shape):
     inputs = torch.randn(shape, requires_grad=True)
     sparsity = SparsityReg(model, {relu: 1.0}, at="activation")
     for _ in range(2):  # what ran in the forward before tells nothing
-        with pytest.raises(UsageError, match=f"channel axis of target '{relu}' cannot be told"):
+        with pytest.raises(UsageError, match=f"cannot tell the channel axis of target '{relu}'"):
             model(inputs)
     sparsity.detach()
     given = SparsityReg(model, {relu: 1.0}, at="activation", axis=-1)

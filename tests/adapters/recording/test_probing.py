@@ -163,17 +163,21 @@ def test_several_inputs_and_arrays():
     ("call", "error", "message"),
     [
         (lambda n, p: measure(n, p[:0]), ProbeError, "empty"),
-        (lambda n, p: measure(n, [p, p[:3]]), ProbeError, "11, 3 samples; they must agree"),
+        (
+            lambda n, p: measure(n, [p, p[:3]]),
+            ProbeError,
+            "11, 3 samples; expected as many for each",
+        ),
         (lambda n, p: measure(n, p[:, :1]), ProbeError, r"shape \(11, 1, 8, 8\)"),
         (lambda n, p: measure(n, p, layers=["conv9"]), TargetError, "did you mean 'conv"),
         (lambda n, p: measure(n, p, statistics="most"), UsageError, "'entropy' or 'all'"),
-        (lambda n, p: measure(nn.ReLU(), p), TargetError, "no layer that could be measured"),
-        (lambda n, p: measure(n, p, batch_size=0), UsageError, "batch_size=0: a number"),
+        (lambda n, p: measure(nn.ReLU(), p), TargetError, "no measurable layer"),
+        (lambda n, p: measure(n, p, batch_size=0), UsageError, "batch_size=0: expected a number"),
         (lambda n, p: measure(n, p, shown=[0, 11]), UsageError, "positions below 11"),
-        (lambda n, p: measure(n, "probes.npz"), ProbeError, "a str was given as probes"),
-        (lambda n, p: measure(n, p, layers=3), UsageError, "layers=3: a list of names"),
-        (lambda n, p: measure(n, None), ProbeError, "a NoneType was given as probes"),
-        (lambda n, p: measure(n, iter(p)), ProbeError, "Dataset or a DataLoader of samples"),
+        (lambda n, p: measure(n, "probes.npz"), ProbeError, "probes are a str"),
+        (lambda n, p: measure(n, p, layers=3), UsageError, "layers=3: expected a list of names"),
+        (lambda n, p: measure(n, None), ProbeError, "probes are a NoneType"),
+        (lambda n, p: measure(n, iter(p)), ProbeError, "a Dataset or a DataLoader"),
     ],
 )
 def test_wrong_calls_get_a_sentence(net, probes, call, error, message):

@@ -79,7 +79,7 @@ def test_a_failed_write_does_not_end_training(net, probes, tmp_path):
     blocked = tmp_path / "file"
     blocked.write_text("in the way")
     recorder = Recorder(net, probes, blocked / "run")
-    with pytest.warns(UserWarning, match="training goes on"):
+    with pytest.warns(UserWarning, match="training continues"):
         assert recorder.record(0)
     assert recorder.record(1)  # said once: a second warning would be an error here
 
@@ -103,7 +103,7 @@ def test_a_full_disk_does_not_end_training(net, probes):
         def _get_file_writer(self):
             return Full()
 
-    with pytest.warns(UserWarning, match="No space left on device; training goes on"):
+    with pytest.warns(UserWarning, match="No space left on device; training continues"):
         Recorder(net, probes, writer=Writer()).record(0)
 
 
@@ -112,13 +112,13 @@ def test_a_full_disk_is_told_when_it_begins_and_when_it_ends(net, probes, tmp_pa
         recorder.record(0)
         for epoch in (1, 5):
             disk.room = 100
-            kept = f"goes on, and epoch {epoch} waits in memory"
+            kept = f"continues, with epoch {epoch} kept in memory"
             with pytest.warns(UserWarning, match=kept) as caught:
                 assert recorder.record(epoch)
             assert caught[0].filename == __file__  # at the user's own line
             recorder.record(epoch + 1)  # said once: a second warning would be an error here
             disk.room = None
-            again = f"can be written to .* again, with epochs {epoch}, {epoch + 1}, which waited"
+            again = f"can be written to .* again, including epochs {epoch}, {epoch + 1}"
             with pytest.warns(UserWarning, match=again):
                 recorder.record(epoch + 2)
             recorder.record(epoch + 3)
@@ -130,7 +130,7 @@ def test_a_disk_that_stays_full_is_told_at_the_end(net, probes, tmp_path):
         recorder = Recorder(net, probes, tmp_path)
         recorder.record(0)
         disk.room = 10
-        with pytest.warns(UserWarning, match="epoch 1 waits in memory"):
+        with pytest.warns(UserWarning, match="epoch 1 kept in memory"):
             recorder.record(1)
         with pytest.warns(UserWarning, match="No space left on device; epoch 1 could not be"):
             recorder.close()
@@ -170,7 +170,7 @@ def test_a_cell_that_is_run_again(net, probes, tmp_path):
         recorder.record(epoch)
     recorder = Recorder(net, probes, tmp_path)
     recorder.record(0)
-    with pytest.warns(UserWarning, match="another recorder of this process has taken"):
+    with pytest.warns(UserWarning, match="another recorder in this process has taken"):
         assert first.record(4)
     first.record(5)
     recorder.record(1)
@@ -185,7 +185,7 @@ def test_a_run_that_another_process_records(net, probes, tmp_path):
         lock.write("process 5 on there")
         lock.flush()
         fcntl.flock(lock, fcntl.LOCK_EX)
-        with pytest.raises(RunError, match="is being recorded into by process 5 on there; wait"):
+        with pytest.raises(RunError, match="process 5 on there is already recording into"):
             Recorder(net, probes, tmp_path)
     Recorder(net, probes, tmp_path).close()
 
@@ -193,12 +193,12 @@ def test_a_run_that_another_process_records(net, probes, tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({}, "give one"),
-        ({"logdir": "a", "writer": object()}, "give one"),
+        ({}, "either a logdir or a writer"),
+        ({"logdir": "a", "writer": object()}, "either a logdir or a writer"),
         ({"logdir": "a", "every": 0}, "at least 1"),
         ({"logdir": "a", "every": "2"}, "at least 1"),
         ({"logdir": "a", "shown": "2"}, "a number of probes, or a list"),
-        ({"logdir": "a", "shown": -1}, "0 is the least"),
+        ({"logdir": "a", "shown": -1}, "expected 0 or more"),
     ],
 )
 def test_wrong_options_get_a_sentence(net, probes, options, message):
@@ -209,9 +209,9 @@ def test_wrong_options_get_a_sentence(net, probes, options, message):
 @pytest.mark.parametrize(
     ("epoch", "options", "message"),
     [
-        ("1", {}, "epoch='1': an integer"),
-        (1.5, {}, "epoch=1.5: an integer"),
-        (1, {"global_step": 0.5}, "global_step=0.5: an integer"),
+        ("1", {}, "epoch='1': expected an integer"),
+        (1.5, {}, "epoch=1.5: expected an integer"),
+        (1, {"global_step": 0.5}, "global_step=0.5: expected an integer"),
         (1, {"scalars": {"loss": "low"}}, "the scalar 'loss' is 'low'"),
         (1, {"scalars": {"loss": torch.ones(3)}}, "the scalar 'loss' is tensor"),
     ],

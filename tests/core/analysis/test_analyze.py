@@ -109,7 +109,7 @@ def test_statistics_on_request():
     (first, _) = sparsight.analyze(network(), PROBES, statistics=["rms"], device="cpu")
     assert np.isfinite(first.statistics["rms"])
     assert np.isnan(first.statistics["scale_free_entropy"])
-    with pytest.raises(UsageError, match="no statistic is called 'rmss'; did you mean 'rms'"):
+    with pytest.raises(UsageError, match="unknown statistic 'rmss'; did you mean 'rms'"):
         Settings(statistics="rmss")
 
 
@@ -204,10 +204,13 @@ def test_probes_by_name_or_by_what_fits():
 @pytest.mark.parametrize(
     ("array", "text"),
     [
-        (np.zeros((5, 4), np.float32), r"wants float32 \[n, 3\].*\[5, 4\].*axis 1 is 4 long"),
-        (np.zeros((5, 3), np.uint8), r"wants float32 \[n, 3\].*uint8.*astype\('float32'\)"),
-        (np.zeros((5, 3)), r"wants float32 \[n, 3\].*float64"),
-        (np.zeros((5, 3, 1), np.float32), "it has 3 axes and 2 were wanted"),
+        (
+            np.zeros((5, 4), np.float32),
+            r"expects float32 \[n, 3\].*\[5, 4\].*length 3 along axis 1, not 4",
+        ),
+        (np.zeros((5, 3), np.uint8), r"expects float32 \[n, 3\].*uint8.*astype\('float32'\)"),
+        (np.zeros((5, 3)), r"expects float32 \[n, 3\].*float64"),
+        (np.zeros((5, 3, 1), np.float32), "expected 2 axes, not 3"),
         (np.zeros((0, 3), np.float32), "at least one"),
     ],
 )
@@ -249,7 +252,7 @@ def test_files_of_probes(tmp_path):
     (tmp_path / "cut.npz").write_bytes((tmp_path / "b.npz").read_bytes()[:100])
     (tmp_path / "empty.npy").touch()
     for name in ("objects.npz", "text.npz", "cut.npz", "empty.npy"):
-        with pytest.raises(ProbeError, match=r"is no \.npz or \.npy file of numbers"):
+        with pytest.raises(ProbeError, match=r"as an \.npz or \.npy file of numbers"):
             load_probes(tmp_path / name)
     with pytest.raises(ProbeError, match="no such file"):
         load_probes(tmp_path / "nothing.npz")

@@ -92,7 +92,7 @@ def test_other_probes_are_refused(tmp_path):
 
 def test_a_directory_that_cannot_be_written(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(RunError, match="there is a file of that name"):
+    with pytest.raises(RunError, match="a file of that name exists"):
         CheckpointRecorder(tmp_path / "file", PROBES)
     with pytest.raises(RunError, match="cannot write to"):
         CheckpointRecorder(tmp_path / "file" / "run", PROBES)

@@ -74,7 +74,7 @@ def test_analyze_and_again(folder, run):
     files = len(list((folder / "run").iterdir()))
     code, _, err = run(*analyze(folder))
     assert code == 0
-    assert "3 of 3 checkpoints are recorded already" in err
+    assert "3 of 3 checkpoints are already recorded" in err
     assert len(list((folder / "run").iterdir())) == files
 
 
@@ -90,7 +90,7 @@ def test_a_broken_checkpoint_does_not_stop_the_others(folder, run):
     code, _, err = run(*analyze(folder))
     assert code == 2
     assert "epoch_1.onnx is not an ONNX file" in err
-    assert "these checkpoints could not be measured: epoch_1.onnx" in err
+    assert "cannot measure these checkpoints: epoch_1.onnx" in err
     assert read_run(folder / "run").steps == (2, 10)
 
 
@@ -115,7 +115,7 @@ def test_a_run_that_is_being_recorded_into(folder, run):
     (folder / "run").mkdir()
     with open(folder / "run/sparsight.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        assert_refused(run(*analyze(folder)), "run is being recorded into by another process")
+        assert_refused(run(*analyze(folder)), "another process is already recording into")
     assert run(*analyze(folder))[0] == 0
 
 
@@ -192,15 +192,15 @@ def test_bad_input_gets_one_sentence(folder, run):
     assert_refused(run("taps", folder / "probes.npz"), "is not an ONNX")
     assert_refused(run(*analyze(folder, folder / "no.onnx")), "no such file")
     assert_refused(run(*analyze(folder), "--probes", folder / "no.npz"), "no such file")
-    assert_refused(run(*analyze(folder), "--probes", model), "is no .npz or .npy file")
+    assert_refused(run(*analyze(folder), "--probes", model), "as an .npz or .npy file")
     assert_refused(run(*analyze(folder), "--device", "cuda"), "sparsight doctor")
     assert_refused(run(*analyze(folder), "--layers", "conv9"), "no layer 'conv9'")
-    assert_refused(run(*analyze(folder), "--statistics", "x"), "no statistic is called 'x'")
+    assert_refused(run(*analyze(folder), "--statistics", "x"), "unknown statistic 'x'")
     assert_refused(run(*analyze(folder), "--step-pattern", "("), "--step-pattern")
-    assert_refused(run(*analyze(folder), "--logdir", model), "there is a file of that name")
+    assert_refused(run(*analyze(folder), "--logdir", model), "a file of that name exists")
     np.save(folder / "wrong.npy", PROBES[:, :1])
     answer = run(*analyze(folder), "--probes", folder / "wrong.npy")
-    assert_refused(answer, "wants float32 [n, 2, 8, 8]; the probes are float32 [11, 1, 8, 8]")
+    assert_refused(answer, "expects float32 [n, 2, 8, 8], but the probes are float32 [11, 1, 8, 8]")
     (folder / "relu.onnx").write_bytes(
         graphs.model([graphs.node("Relu", "x", "y")], {"x": ["n", 3]}, ["y"])
     )
@@ -241,7 +241,7 @@ def test_doctor(run):
     assert code == 0
     for text in ("sparsight", "onnx", "CPUExecutionProvider", "runs", "has the Sparsity tab"):
         assert text in out
-    assert "B of memory are free" in out
+    assert "B of memory free" in out
 
 
 def test_doctor_explains_two_wheels(run, monkeypatch):
@@ -255,7 +255,7 @@ def test_doctor_explains_two_wheels(run, monkeypatch):
     monkeypatch.setattr(sys.modules["sparsight.cli.doctor"], "distributions", lambda: wheels)
     code, out, _ = run("doctor")
     assert code == 2
-    assert "PROBLEM: onnxruntime and onnxruntime-gpu are installed together" in out
+    assert "PROBLEM: onnxruntime and onnxruntime-gpu are both installed" in out
     assert "pip uninstall -y onnxruntime onnxruntime-gpu" in out
 
 
@@ -294,7 +294,7 @@ def test_sub_commands_of_other_packages(commands, run):
     assert_refused(run("needy"), "needs a_module_that_is_not_there: pip install")
     assert_refused(run("lost"), "needs no_such_package: pip install")
     assert run("taps", "--help")[0] == 0
-    assert_refused(run("paper"), "in a clone of Sparsight: pip install ./reproduction")
+    assert_refused(run("paper"), "from a clone of Sparsight: pip install ./reproduction")
 
 
 def test_every_option_is_in_the_documentation():

@@ -199,7 +199,7 @@ def test_the_band_lies_between_the_percentiles(logdir: Path) -> None:
         low, high = (recorded.statistic(info.name, f"entropy_p{p}") for p in (5, 95))
         assert corners.min() == pytest.approx(low.min() / np.log(info.channels), rel=1e-5)
         assert corners.max() == pytest.approx(high.max() / np.log(info.channels), rel=1e-5)
-    with pytest.raises(UsageError, match="no spread of rms is recorded"):
+    with pytest.raises(UsageError, match="no percentiles of rms are recorded"):
         drawn(logdir, statistics=("relative_entropy", "rms"), spread=True)
 
 
@@ -275,7 +275,7 @@ def test_differences_are_drawn_at_epochs_that_both_runs_have(logdir: Path) -> No
 def test_runs_without_a_common_epoch_have_no_difference(tmp_path: Path) -> None:
     for name, first, last in (("early", -1, 1), ("late", 2, 4)):
         write_run(tmp_path / name, Plan(LAYERS[:1], last, probes=2, shown=1), first=first)
-    with pytest.warns(UserWarning, match="'early' has no maps of probe 0 at epochs of 'late'"):
+    with pytest.warns(UserWarning, match="'early' has no maps of probe 0 at the epochs of 'late'"):
         figures = drawn(tmp_path, views=("maps",), difference="late")
     assert set(figures) == {"maps-probe0-early", "maps-probe0-late"}
 
@@ -316,7 +316,7 @@ def test_correlations_are_the_201_bins(logdir: Path, logarithmic: bool) -> None:
         if d.shape == shares.shape and np.allclose(np.where(shares > 0, d, 0), shares)
     ]
     assert len(matching) == 1
-    assert ("no pair" in texts(figure)) == logarithmic
+    assert ("no pairs" in texts(figure)) == logarithmic
 
 
 # -- hostile and broken data ----------------------------------------------------------------------
@@ -428,7 +428,7 @@ def test_losses_by_batch_are_lined_up_by_wall_time_where_nothing_else_tells(tmp_
 
 def test_losses_that_cannot_be_lined_up_are_left_out_with_a_word(tmp_path: Path) -> None:
     short_run(tmp_path / "x", counted=False, start=2e9)
-    with pytest.warns(UserWarning, match="go on to 65, the epochs to 4; no global_step"):
+    with pytest.warns(UserWarning, match="go up to 65 and the epochs up to 4, no global_step"):
         (found,) = find_runs(tmp_path)
     assert found.loss is None
 
@@ -464,11 +464,11 @@ def test_globs(logdir: Path) -> None:
 @pytest.mark.parametrize(
     ("wanted", "error", "sentence"),
     [
-        ({"layers": ("convv1",)}, TargetError, "'convv1': did you mean 'conv1'"),
+        ({"layers": ("convv1",)}, TargetError, "'convv1'; did you mean 'conv1'"),
         ({"runs": ("a/vanila",)}, RunError, "did you mean 'a/vanilla'"),
         ({"statistics": ("entropie",)}, UsageError, "did you mean 'entropy'"),
-        ({"probe": 7}, UsageError, r"no maps of probe 7 .* 0, 1 \(nearest is 1\)"),
-        ({"epochs": (90,)}, UsageError, "epoch 90 are recorded: the nearest is 28"),
+        ({"probe": 7}, UsageError, r"no maps of probe 7 .* 0, 1 \(nearest: 1\)"),
+        ({"epochs": (90,)}, UsageError, "epoch 90 are recorded; the nearest is 28"),
         ({"difference": "a/sr"}, RunError, "did you mean 'a/sr2'"),
         ({"difference": "a/sr2", "runs": ("a/sr2",)}, UsageError, "needs another run"),
     ],
@@ -483,10 +483,10 @@ def test_what_is_not_there(
 def test_the_command_ends_in_a_sentence(tmp_path: Path, logdir: Path, run: Command) -> None:
     out = tmp_path / "out"
     for arguments, sentence in [
-        ([tmp_path / "none"], "there is no directory"),
-        ([tmp_path], "holds no event file: `sparsight analyze"),
+        ([tmp_path / "none"], "no such directory"),
+        ([tmp_path], "holds no event files; `sparsight analyze"),
         ([logdir, "--probe", "first"], "a position in the probe set"),
-        ([logdir, "--epochs", "1-5"], "whole numbers with commas"),
+        ([logdir, "--epochs", "1-5"], "comma-separated whole numbers"),
         ([logdir, "--range", "1:0"], "the lower one first"),
         ([logdir, "--range", "nan:1"], "the lower one first"),
         ([logdir, "--range", "0-1"], "two numbers"),
@@ -504,7 +504,7 @@ def test_event_files_of_others_only(tmp_path: Path) -> None:
     with (tmp_path / "events.out.tfevents.1.x").open("wb") as file:
         write_event(file, file_version(1e9))
         write_event(file, event(0, 1e9, [scalar_value("loss", 1.0)]))
-    with pytest.raises(RunError, match="none of Sparsight's data: `sparsight analyze"):
+    with pytest.raises(RunError, match="no Sparsight data; `sparsight analyze"):
         find_runs(tmp_path)
 
 
@@ -542,7 +542,14 @@ def test_files_are_the_same_each_time_and_their_text_is_text(
     for path in paths:
         assert path.read_bytes() == (tmp_path / "two" / path.name).read_bytes(), path.name
     text = (tmp_path / "one/overview-relative_entropy.svg").read_text("utf-8")
-    for word in ("conv1", "fc1", "a/vanilla", "H / ln D", "epoch", "onset: validation loss"):
+    for word in (
+        "conv1",
+        "fc1",
+        "a/vanilla",
+        "H / ln D",
+        "epoch",
+        "onset: lowest smoothed validation loss",
+    ):
         assert word in text
     assert "<dc:date>" not in text
     pdf = (tmp_path / "one/overview-relative_entropy.pdf").read_bytes()

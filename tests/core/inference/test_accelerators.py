@@ -111,22 +111,22 @@ def test_a_device_that_multiplies_no_doubles_says_so(monkeypatch):
     said = []
     found = measure(network(), PROBES, Settings(device="coreml"), notice=said.append)
     same(found, sparsight.analyze(network(), PROBES, device="cpu"))
-    assert others(said) == ["filter correlations: by the CPU, since coreml multiplies no float64"]
+    assert others(said) == [
+        "filter correlations are computed on the CPU, because coreml cannot multiply float64"
+    ]
 
 
 def test_operators_left_to_others_are_said(monkeypatch):
     monkeypatch.setattr(Session, "elsewhere", {"Shape": 3, "Gather": 2})
     said = []
     measure(network(), PROBES, Settings(device="cpu"), notice=said.append)
-    assert others(said) == [
-        "of the operators, cpu leaves to other providers: Gather (2), Shape (3)"
-    ]
+    assert others(said) == ["cpu leaves these operators to other providers: Gather (2), Shape (3)"]
 
 
 def test_auto_says_what_it_took(caplog):
     caplog.set_level(logging.INFO, "sparsight")
     sparsight.analyze(network(), PROBES)
-    assert "device: auto took cpu" in caplog.messages
+    assert "device: auto chose cpu" in caplog.messages
     caplog.clear()
     sparsight.analyze(network(), PROBES, device="cpu")
     assert others(caplog.messages) == []
@@ -147,12 +147,12 @@ def test_memory_limits_the_batch(fed):
     found = measure(network(), PROBES, settings, notice=said.append)
     assert max(fed) == 3
     same(found, sparsight.analyze(network(), PROBES, device="cpu", statistics="entropy"))
-    assert others(said) == ["memory allows cpu 3 samples at once, not 16"]
+    assert others(said) == ["memory on cpu allows batches of 3, not 16"]
     fed.clear()
     said.clear()
     settings = Settings(device="cpu", memory_limit=limit, statistics="entropy", batch_size=5)
     measure(network(), PROBES, settings, notice=said.append)
-    assert others(said) == ["memory allows cpu 3 samples at once, not 5"]
+    assert others(said) == ["memory on cpu allows batches of 3, not 5"]
     assert max(fed) == 3
     settings = Settings(device="cpu", memory_limit=limit, statistics="entropy", batch_size=2)
     said.clear()
@@ -165,7 +165,7 @@ def test_little_free_memory_limits_the_batch(fed, monkeypatch):
     monkeypatch.setattr("sparsight.inference.batch_memory.free_memory", lambda device: 5 * SAMPLE)
     measure(network(), PROBES, Settings(device="cpu"), notice=said.append)
     assert max(fed) == 2
-    assert others(said) == ["memory allows cpu 2 samples at once, not 16"]
+    assert others(said) == ["memory on cpu allows batches of 2, not 16"]
     fed.clear()
     measure(network(), PROBES, Settings(device="cpu", batch_size=7), notice=said.append)
     assert max(fed) == 7  # what is asked for is done
@@ -178,7 +178,7 @@ def test_a_limit_that_the_provider_does_not_keep_limits_the_batch(fed, monkeypat
     settings = Settings(device="coreml", memory_limit=limit, statistics="entropy", batch_size=8)
     measure(network(), PROBES, settings, notice=said.append)
     assert max(fed) == 2
-    assert others(said) == ["memory allows coreml 2 samples at once, not 8"]
+    assert others(said) == ["memory on coreml allows batches of 2, not 8"]
 
 
 @pytest.mark.parametrize(("given", "fed_first"), [(None, 16), (20, 20)])
@@ -195,7 +195,7 @@ def test_a_limit_is_of_no_use_where_shapes_are_unknown(fed, given, fed_first):
 
 
 def test_limits_that_make_no_sense():
-    with pytest.raises(UsageError, match="0 bytes"):
+    with pytest.raises(UsageError, match="memory_limit=0"):
         Settings(memory_limit=0)
 
 
@@ -218,8 +218,8 @@ def test_a_batch_that_does_not_fit_is_halved(cuda, monkeypatch, device):
     settings = Settings(device=device, batch_size=8)
     found = measure(network(), PROBES, settings, notice=said.append)
     assert others(said) == [
-        "8 samples at once do not fit into memory; now 4",
-        "4 samples at once do not fit into memory; now 2",
+        "a batch of 8 samples does not fit into memory; trying 4",
+        "a batch of 4 samples does not fit into memory; trying 2",
     ]
     monkeypatch.undo()
     same(found, sparsight.analyze(network(), PROBES, device="cpu"))
@@ -239,9 +239,9 @@ def test_one_sample_that_does_not_fit_is_an_error(monkeypatch):
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        (["--batch-size", "0"], "--batch-size '0': auto or a number from 1 on"),
-        (["--batch-size", "many"], "--batch-size 'many': auto or a number from 1 on"),
-        (["--memory-limit", "much"], "as in 2GB or 512MiB; 'much' is none"),
+        (["--batch-size", "0"], "--batch-size '0': expected auto or a number, 1 or more"),
+        (["--batch-size", "many"], "--batch-size 'many': expected auto or a number, 1 or more"),
+        (["--memory-limit", "much"], "cannot read 'much' as an amount of memory"),
     ],
 )
 def test_options_that_make_no_sense(tmp_path, capsys, options, text):
@@ -259,7 +259,7 @@ def test_options_of_the_command_line(tmp_path, capsys):
     files = [str(tmp_path), "--probes", str(tmp_path / "probes.npy")]
     files += ["--out", str(tmp_path / "table.csv"), "--device", "cpu"]
     assert main(["analyze", *files, "--batch-size", "auto", "--memory-limit", "17kB"]) == 0
-    assert capsys.readouterr().err.count("memory allows cpu 2 samples at once, not 16") == 1
+    assert capsys.readouterr().err.count("memory on cpu allows batches of 2, not 16") == 1
 
 
 def test_without_psutil_the_usual_batch_is_taken(fed, monkeypatch):

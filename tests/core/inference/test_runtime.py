@@ -261,7 +261,7 @@ def test_auto_says_what_it_took(without_cuda, tmp_path, capsys):
     files = [str(tmp_path / "net.onnx"), "--probes", str(tmp_path / "probes.npy")]
     assert main(["analyze", *files, "--out", str(tmp_path / "table.csv")]) == 0
     said = " ".join(capsys.readouterr().err.split())
-    assert said.count("device: auto took cpu; passed over cuda: Failed to load libcudart") == 1
+    assert said.count("device: auto chose cpu; skipped cuda: Failed to load libcudart") == 1
 
 
 def test_a_model_that_no_device_runs_is_not_the_devices_fault(monkeypatch):

@@ -196,7 +196,7 @@ def percentile(values: np.ndarray, percent: int) -> float:
         if below + inside >= percent / 100 * len(bins):
             return (level + (percent / 100 * len(bins) - below) / inside) / 4096 * HIGHEST
         below += inside
-    raise AssertionError("no value")
+    raise AssertionError("is recorded for layer")
 
 
 @st.composite

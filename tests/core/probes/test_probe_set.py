@@ -48,7 +48,7 @@ def test_shown_probes_that_are_named() -> None:
     assert shown_positions([4, 1, 4], 5) == (1, 4)
     assert shown_positions(np.int64(2), 5) == (0, 4)
     for wrong in (5, -1):
-        with pytest.raises(ProbeError, match=f"probe {wrong} was to be shown; there are 5, from 0"):
+        with pytest.raises(ProbeError, match=f"probe {wrong} to show; there are 5"):
             shown_positions([0, wrong], 5)
 
 
@@ -146,8 +146,8 @@ def test_the_digest_is_of_all_inputs_and_all_samples() -> None:
     [
         ([], [], "the probe set is empty"),
         ([np.zeros((0, 8, 8))], [], "the probe set is empty"),
-        ([np.zeros((5, 8, 8))], [0, 5], "probe 5 was to be shown; there are 5, from 0"),
-        ([np.zeros((5, 8, 8))], [2, -1], "probe -1 was to be shown; there are 5, from 0"),
+        ([np.zeros((5, 8, 8))], [0, 5], "no probe 5 to show; there are 5"),
+        ([np.zeros((5, 8, 8))], [2, -1], "no probe -1 to show; there are 5"),
     ],
 )
 def test_slips_get_a_sentence(arrays: list[np.ndarray], indices: list[int], sentence: str) -> None:
@@ -171,7 +171,7 @@ def test_files_of_one_and_of_several_arrays(tmp_path: Path) -> None:
 
 
 def test_a_model_without_inputs_has_no_probes() -> None:
-    with pytest.raises(ProbeError, match="computes the same for all probes"):
+    with pytest.raises(ProbeError, match="computes the same for every probe"):
         match_probes({"x": np.zeros(3)}, [])
 
 
@@ -182,7 +182,7 @@ def test_files_that_are_none(tmp_path: Path) -> None:
     np.savez(tmp_path / "whole.npz", a=np.arange(1000))
     (tmp_path / "half.npz").write_bytes((tmp_path / "whole.npz").read_bytes()[:500])
     for name in ("text", "empty", "objects.npy", "half.npz"):
-        with pytest.raises(ProbeError, match=r"is no \.npz or \.npy file of numbers"):
+        with pytest.raises(ProbeError, match=r"as an \.npz or \.npy file of numbers"):
             load_probes(tmp_path / name)
     with pytest.raises(ProbeError, match="no such file"):
         load_probes(tmp_path / "nothing")
@@ -203,12 +203,16 @@ def test_arrays_by_name_and_by_fit() -> None:
 @pytest.mark.parametrize(
     ("arrays", "wanted", "sentence"),
     [
-        (np.zeros((2, 3, 8, 5)), [IMAGE], "wants float32 [N, 3, 8, width]; the probes are float64"),
-        (np.zeros((2, 3, 8, 5)), [IMAGE], "convert it: array.astype('float32')"),
-        (np.zeros((2, 3, 8), np.float32), [IMAGE], "it has 3 axes and 4 were wanted"),
-        (np.zeros((2, 3, 9, 5), np.float32), [IMAGE], "its axis 2 is 9 long and 8 was wanted"),
+        (
+            np.zeros((2, 3, 8, 5)),
+            [IMAGE],
+            "expects float32 [N, 3, 8, width], but the probes are float64",
+        ),
+        (np.zeros((2, 3, 8, 5)), [IMAGE], "convert them with array.astype('float32')"),
+        (np.zeros((2, 3, 8), np.float32), [IMAGE], "expected 4 axes, not 3"),
+        (np.zeros((2, 3, 9, 5), np.float32), [IMAGE], "expected length 8 along axis 2, not 9"),
         ({"y": np.zeros((2, 7), np.int64)}, [IDS, MASK], "numpy.savez(path, **{'ids': array})"),
-        ({}, [IDS], "no array fits: there is none"),
+        ({}, [IDS], "no array fits: there are none"),
         (np.zeros((0, 7), np.int64), [IDS], "the same number of samples, at least one"),
     ],
 )

@@ -71,16 +71,16 @@ def test_axes_that_the_user_gives():
     assert [spec.axis for spec in given_axes] == [0, 1, None, 0]
     assert [spec.fixed_batch for spec in given_axes] == [None, 1, None, None]
     for wrong, sentence in (
-        ({"g": 1}, "no input is called 'g'; there are: x, h"),
-        ({"h": 3}, r"input 'h' is float32 \[2, n, 5\]: it has no axis 3 .*; there are 0 to 2"),
+        ({"g": 1}, "the model has no input 'g'; there are: x, h"),
+        ({"h": 3}, r"input 'h' is float32 \[2, n, 5\]: it has no axis 3 .*; it has axes 0 to 2"),
         ({"h": -4}, "it has no axis -4"),
-        ({"s": 0}, "input 's' is one number"),
+        ({"s": 0}, "input 's' is a single number"),
     ):
         with pytest.raises(UsageError, match=sentence):
             with_axes(specs(x=("n", 4), h=(2, "n", 5), s=()), wrong)
     assert parse_axes(["h=1", "a=b=-1", "sr=None"]) == {"h": 1, "a=b": -1, "sr": None}
     for entry in ("h", "=1", "h=", "h=x", "h=1.5"):
-        with pytest.raises(UsageError, match="as in h=1; or sr=none"):
+        with pytest.raises(UsageError, match="such as h=1, or NAME=none"):
             parse_axes([entry])
 
 
@@ -205,7 +205,7 @@ def test_sentences():
         )
     with pytest.raises(ProbeError, match="at least one: 'x'"):
         match_model(model, PROBES, {"x": None, "h": None, "shift": None})
-    with pytest.raises(UsageError, match="the mask 'shift' is no input with positions"):
+    with pytest.raises(UsageError, match="the mask 'shift' is not an input with positions"):
         sparsight.analyze(recurrent(), PROBES, mask="shift", input_axes=AXES, layers=["*"])
     assert [spec.axis for spec in input_specs(model, {"h": 1})] == [0, 1, 0]
 

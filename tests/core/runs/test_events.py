@@ -17,8 +17,8 @@ from tensorboard.compat.proto import event_pb2, summary_pb2, tensor_pb2, types_p
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 from tensorboard.util import tensor_util
 
-from sparsight.runs import events
 from sparsight.errors import RunError
+from sparsight.runs import events
 
 
 def write(path: Path, *messages: Any) -> bytes:
@@ -143,7 +143,7 @@ def test_a_record_that_declares_a_terabyte(tmp_path: Path) -> None:
 
 def test_a_record_that_holds_no_event(tmp_path: Path) -> None:
     (tmp_path / "f").write_bytes(framed(b"\xff\xff\xff"))
-    with pytest.raises(RunError, match="holds no event at byte 0"):
+    with pytest.raises(RunError, match="is damaged at byte 0: the record is not an event"):
         list(events.read_events(tmp_path / "f"))
 
 

@@ -14,11 +14,11 @@ import pytest
 from torch.utils.tensorboard import SummaryWriter
 
 from sparsight import schema
-from sparsight.runs import events
-from sparsight.maths.correlation import correlation_summary
 from sparsight.errors import RunError
+from sparsight.maths.correlation import correlation_summary
 from sparsight.measure.measurement import BatchStatistics, LayerAccumulator, LayerMeasurement
 from sparsight.probes.probe_set import shown_probes
+from sparsight.runs import events
 from sparsight.runs.reader import Run, read_run
 from sparsight.runs.writer import RunWriter
 
@@ -83,7 +83,7 @@ def test_everything_comes_back(tmp_path: Path) -> None:
     entropies = run.statistic("fc1", "entropy")
     assert entropies[3] == np.float32(network(2)[1].statistics["entropy"])
     assert np.isnan(run.statistic("nothing", "entropy")).all()
-    with pytest.raises(RunError, match="no value of 'entropy' for layer 'nothing' is recorded"):
+    with pytest.raises(RunError, match="no 'entropy' is recorded for layer 'nothing'"):
         run.tables[2].value("nothing", "entropy")
 
 
@@ -233,7 +233,7 @@ def test_directories_that_cannot_be_written(tmp_path: Path) -> None:
 
 
 def test_directories_that_hold_no_run(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match="is no directory; a run directory holds event files"):
+    with pytest.raises(RunError, match="is not a directory; expected a run directory"):
         read_run(tmp_path / "nothing")
     (tmp_path / "notes.txt").touch()
     with pytest.raises(RunError, match="holds no event file"):
