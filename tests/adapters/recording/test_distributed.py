@@ -82,7 +82,7 @@ def sharded_measurement(rank: int) -> list[float]:
 
 def trainer_step(rank: int, folder: str, averaged: bool) -> dict[str, Tensor]:
     """Weights after a step of Hugging Face's Trainer: three micro-batches of two on each rank."""
-    from tests.adapters import test_transformers as single
+    from tests.adapters.integrations import test_transformers as single
 
     ranks = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": WORLD, "LOCAL_WORLD_SIZE": WORLD}
     os.environ.update({name: str(value) for name, value in ranks.items()})  # as torchrun does
@@ -188,7 +188,7 @@ def test_each_rank_measures_its_share_and_rank_0_writes(both, tmp_path):
 def test_the_trainers_penalty_is_the_mean_over_micro_batches_and_ranks(both, averaged):
     """However it scales its own loss: by the labels of all ranks, or by those of one."""
     pytest.importorskip("transformers")
-    from tests.adapters import test_transformers as single
+    from tests.adapters.integrations import test_transformers as single
 
     model = single.Net()
     terms = single.penalties(model)
