@@ -1,7 +1,17 @@
 """TensorBoard's data provider: all that is known here about it.
 
-Both loaders answer through it, and only through it. One run and tag is read at a time, as a message
-of the Rust data server holds 256 MiB at most.
+Both loaders answer through it, and only through it: with the Rust loader `context.multiplexer` is
+None. What they do with event files is told in `sparsight.runs`; what matters to a reader (2.21):
+
+- Steps of an unknown plugin are thinned, to 10 a tag by the Python loader and to 100 by the Rust
+  one, unless `samples_per_plugin` says otherwise (see `loader`). There 0 means all; in a read
+  `downsample=0` means none.
+- A gRPC message holds 256 MiB at most, so one run and tag is read at a time. A tensor read brings a
+  layer's 200 steps in 10 ms; a read of BLOB_SEQUENCE would cost about 42 ms each.
+- Each list call of the Rust loader takes about 44 ms, so `store` uses a listing again for a second
+  and reads runs side by side.
+- While a run loads, the Rust loader commits every 5 s, a run at a time. It does not check the
+  records' checksums.
 """
 
 from __future__ import annotations

@@ -124,7 +124,7 @@ def filters(module: nn.Module) -> Tensor:
     weight = cast(Tensor, module.weight)
     if not torch.compiler.is_compiling() and is_lazy(weight):
         raise UsageError(
-            f"a {type(module).__name__} has no weights yet: run the network once before"
+            f"a {type(module).__name__} has no weights yet: run the network once first"
         )
     if hasattr(weight, "full_tensor"):  # sharded: every rank needs all filters
         weight = cast(Tensor, weight.full_tensor())

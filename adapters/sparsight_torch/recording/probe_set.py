@@ -56,7 +56,7 @@ class ProbeSet:
         if len({len(tensor) for tensor in tensors}) > 1:
             lengths = ", ".join(str(len(tensor)) for tensor in tensors)
             raise ProbeError(
-                f"the inputs of the probe set hold {lengths} samples; expected as many for each"
+                f"the inputs of the probe set hold {lengths} samples; expected the same number"
             )
         return cls(tensors, names)
 

@@ -166,7 +166,7 @@ def test_several_inputs_and_arrays():
         (
             lambda n, p: measure(n, [p, p[:3]]),
             ProbeError,
-            "11, 3 samples; expected as many for each",
+            "11, 3 samples; expected the same number",
         ),
         (lambda n, p: measure(n, p[:, :1]), ProbeError, r"shape \(11, 1, 8, 8\)"),
         (lambda n, p: measure(n, p, layers=["conv9"]), TargetError, "did you mean 'conv"),

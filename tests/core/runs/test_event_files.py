@@ -404,7 +404,7 @@ def subprocess_claim(folder: Path) -> None:
 def test_another_process_is_refused_as_long_as_one_writes(tmp_path: Path) -> None:
     with RunWriter(tmp_path) as run:
         write(run, 0)
-        with pytest.raises(RunError, match=rf"by process {os.getpid()} on .*choose another"):
+        with pytest.raises(RunError, match=rf"process {os.getpid()} on .*choose another"):
             subprocess_claim(tmp_path)
     subprocess_claim(tmp_path)
     with RunWriter(tmp_path) as run:
