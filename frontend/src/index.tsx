@@ -37,7 +37,11 @@ function poll(state: State): void {
   document.addEventListener("visibilitychange", look);
 }
 
-/** What TensorBoard calls, without arguments, once it has loaded this module. */
+/**
+ * What TensorBoard calls, without arguments, once it has loaded this module in an iframe of its own
+ * origin. Its content policy allows inline styles, data: and blob: images and workers of the same
+ * origin; it blocks blob: workers and everything external.
+ */
 export async function render(): Promise<void> {
   document.title = "Sparsity";
   await styled();

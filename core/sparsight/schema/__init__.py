@@ -4,7 +4,8 @@ Writer and reader, on both sides of TensorBoard, import this package and nothing
 
     plugin          tag                          one record a step
     sparsity        sparsity/layers/<hash>       float32 [layers, columns]; names in the metadata
-    sparsity        sparsity/global_step         int64, the trainer's own step count
+    sparsity        sparsity/global_step         int64, the trainer's own step count; apart, since
+                                                 float32 is exact to 16 million only
     sparsity        sparsity/probes/<hash>       bytes: `ShownProbes`, once
     sparsity_maps   sparsity/maps/<hash>         bytes: `EncodedMaps`, the entropy maps of one layer
     sparsity_maps   sparsity/correlation/<hash>  int64 [201], correlation histogram of one layer
@@ -13,6 +14,11 @@ Two plugins, so that the few tags that describe a run are listed without the hun
 
 A tag ends in a hash of its metadata, because TensorBoard keeps only the first metadata of a tag:
 when layers or columns change, so does the tag. Step = epoch; -1 is "before training".
+
+A record of bytes is a JSON header (names, shape, codec), then a zlib body. A map is stored in 8
+bits, 0-254 over the step's own range and 255 for NaN; sides above 64 are mean-pooled, and a byte
+budget is kept by showing fewer probes, which the header says. Shown probes are PNGs (1 or 3
+channels), series, or nothing, with a digest of the whole probe set.
 """
 
 from .framing import VERSION, decode_metadata, encode_metadata
