@@ -1,9 +1,9 @@
 """Everything Sparsight raises on purpose.
 
-SparsightError            one sentence for the person who runs it: what arrived, what would fit
+SparsightError            one sentence: what arrived, what was expected, what to do
 ├── ModelError            a model that cannot be read, or that cannot be measured
 ├── ProbeError            probe samples that do not fit the model's inputs
-├── DeviceError           a device or an ONNX Runtime provider that is not there
+├── DeviceError           a device or an ONNX Runtime provider that is not available
 │   └── OutOfMemoryError  a batch that does not fit into the device's memory
 ├── TargetError           a layer asked for by a name the network does not have
 ├── RunError              a log directory or an event file that cannot be read or written
@@ -30,7 +30,7 @@ class ProbeError(SparsightError):
 
 
 class DeviceError(SparsightError):
-    """A device, or an ONNX Runtime provider, that is not there."""
+    """A device, or an ONNX Runtime provider, that is not available."""
 
 
 class OutOfMemoryError(DeviceError):
@@ -62,8 +62,8 @@ class MissingExtraError(SparsightError, ImportError):
 
 
 def nearest(name: str, known: Iterable[str], limit: int = 12) -> str:
-    """What helps with a misspelt name, to end a sentence: nearest matches, else what there is."""
-    import difflib  # not for everybody who imports an error
+    """A hint for a misspelt name, to end a sentence: the nearest matches, else all names."""
+    import difflib  # loaded only when there is an error
 
     names = list(dict.fromkeys(known))
     if not names:

@@ -11,19 +11,19 @@ _OTHERS = {
     *("sparsight", "sparsight_torch", "contextlib", "torch", "accelerate", "transformers"),
     *("lightning", "lightning_fabric", "pytorch_lightning"),
 }
-"""Packages whose lines tell the user nothing: ours, and what calls us for the user."""
+"""Packages in which a warning helps nobody: ours, and those that call us for the user."""
 
 
 def warn(message: str) -> None:
-    """Warn at the innermost line that is no library's between the user and us.
+    """Warn at the innermost line of the user's own code.
 
-    A number of levels, which `warnings.warn` wants, is another one for each way that leads here.
+    `warnings.warn` takes a number of levels, which differs for each way that leads here.
     """
     level, frame = 1, sys._getframe()
-    while frame.f_back is not None and _is_a_librarys(frame.f_globals):
+    while frame.f_back is not None and _in_library(frame.f_globals):
         level, frame = level + 1, frame.f_back
     warnings.warn(message, stacklevel=level)
 
 
-def _is_a_librarys(names: dict[str, object]) -> bool:
+def _in_library(names: dict[str, object]) -> bool:
     return str(names.get("__name__")).partition(".")[0] in _OTHERS

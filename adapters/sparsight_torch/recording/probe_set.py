@@ -109,7 +109,7 @@ def _is_data(probes: Any) -> bool:
 
 
 def _drawn(data: Any) -> tuple[Tensor, ...] | dict[str, Tensor]:
-    """The inputs of at most 1,000 samples; random numbers are as before after."""
+    """The inputs of at most 1,000 samples; random numbers are restored."""
     collected: list[Any] = []
     samples = 0
     try:

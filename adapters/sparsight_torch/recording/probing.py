@@ -35,7 +35,7 @@ _PART = 8  # samples whose ReLU inputs are counted at a time: more leave the cac
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode without gradients and autocast; modes and random numbers are as before after.
+    """Evaluation mode without gradients and autocast; modes and random numbers are restored.
 
     Every module gets its own mode back, so that frozen batch normalisation stays frozen.
     """

@@ -1,4 +1,4 @@
-"""Checkpoint files, and the epochs that their names tell."""
+"""Checkpoint files, and the epochs in their names."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ def find_checkpoints(
 ) -> list[Checkpoint]:
     """The checkpoints of files, globs and folders (their .onnx files), by step.
 
-    The step is read from the file name by `step_of`. A single checkpoint whose name tells none has
-    step 0. `some` wants something from one of the sources, not from each. Raises UsageError where
-    nothing is found, where a name tells no step, or where two tell the same.
+    The step is read from the file name by `step_of`. A single checkpoint without one has step 0.
+    With `some`, one of the sources must exist, rather than each. Raises UsageError where
+    nothing is found, where a name holds no step, or where two hold the same.
     """
     paths = list(dict.fromkeys(_expand_all(sources, some)))
     steps = [step_of(path.name, pattern) for path in paths]

@@ -1,4 +1,4 @@
-"""Loss and accuracy of a classifier, so that checkpoints alone tell when a run overfits."""
+"""Loss and accuracy of a classifier, so that checkpoints alone show when a run overfits."""
 
 from __future__ import annotations
 

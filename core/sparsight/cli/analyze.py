@@ -157,7 +157,7 @@ def analyze(
 ) -> None:
     """Measure checkpoints layer by layer, and record them for TensorBoard's Sparsity tab.
 
-    What a run already holds is skipped.
+    Checkpoints that the run already holds are skipped.
     """
     from ..analysis.analyze import Settings
     from ..probes.sample_axes import parse_axes

@@ -73,7 +73,7 @@ def _providers() -> Iterator[tuple[bool, str]]:
 
 
 def _free(provider: str) -> str:
-    """How much memory is free there, to end a line; nothing where nobody tells."""
+    """How much memory is free there, to end a line; nothing if unknown."""
     from ..system.devices import device_of
     from ..system.memory import amount, free_memory
 

@@ -93,11 +93,11 @@ def figures(
     ] = 7.0,
 ) -> None:
     """Draw the Sparsity tab's views as PDF, SVG or PNG, for papers."""
-    from ..figures.drawing import Wanted, draw
+    from ..figures.drawing import FigureOptions, draw
     from ..figures.page import save, style
     from .output import console, plain
 
-    wanted = Wanted(
+    options = FigureOptions(
         views=tuple(chosen.value for chosen in view or View),
         statistics=tuple(statistic or ["relative_entropy"]),
         layers=tuple(layers or ()),
@@ -112,7 +112,7 @@ def figures(
         width=width,
     )
     formats = list(dict.fromkeys(chosen.value for chosen in format or (Format.PDF, Format.SVG)))
-    for name, figure in draw(logdir, wanted):
+    for name, figure in draw(logdir, options):
         with style():
             for path in save(figure, out / name, formats):
                 console().print(plain(str(path)), soft_wrap=True)

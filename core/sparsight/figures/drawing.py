@@ -23,17 +23,17 @@ from .page import style
 from .runs import NamedRun, choose_layers, find_runs
 from .statistics import Statistic, statistic_of
 
-__all__ = ["View", "Wanted", "draw"]
+__all__ = ["FigureOptions", "View", "draw"]
 
 View = Literal["overview", "maps", "curves", "correlations"]
 
 Named = Iterator[tuple[str, Figure]]
-"""Names of files, without an ending, and what is to be in them."""
+"""Names of files, without an ending, and what goes into them."""
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """What is to be drawn."""
+class FigureOptions:
+    """What to draw, and how."""
 
     views: tuple[View, ...] = ("overview", "maps", "curves", "correlations")
     statistics: tuple[str, ...] = ("relative_entropy",)
@@ -58,54 +58,56 @@ class Wanted:
     """Inches."""
 
 
-def draw(logdir: Path, wanted: Wanted) -> Named:
+def draw(logdir: Path, options: FigureOptions) -> Named:
     """Read the runs below a directory and draw them, one figure at a time.
 
     Raises RunError where there is no such directory or run, TargetError for an unknown layer, and
     UsageError for an unknown statistic, probe or epoch; before the first figure is drawn.
     """
-    statistics = [statistic_of(name) for name in dict.fromkeys(wanted.statistics)]
-    runs = find_runs(logdir, wanted.runs, without=_unneeded(wanted))
-    layers = choose_layers(runs, wanted.layers)
+    statistics = [statistic_of(name) for name in dict.fromkeys(options.statistics)]
+    runs = find_runs(logdir, options.runs, without=_unneeded(options))
+    layers = choose_layers(runs, options.layers)
     runs = [run for run in runs if layers[run.name]]
-    _check(runs, statistics, wanted)
+    _check(runs, statistics, options)
     with style():
-        if "overview" in wanted.views:
-            yield from _overviews(runs, layers, statistics, wanted)
-        if "maps" in wanted.views:
-            yield from _maps(runs, layers, wanted)
-        if "curves" in wanted.views:
+        if "overview" in options.views:
+            yield from _overviews(runs, layers, statistics, options)
+        if "maps" in options.views:
+            yield from _maps(runs, layers, options)
+        if "curves" in options.views:
             for statistic in statistics:
-                figure = draw_curves(runs, layers, statistic, wanted.width, wanted.spread)
+                figure = draw_curves(runs, layers, statistic, options.width, options.spread)
                 yield f"curves-{statistic.name}", figure
-        if "correlations" in wanted.views:
-            found = draw_correlations(runs, layers, wanted.width, wanted.logarithmic)
+        if "correlations" in options.views:
+            found = draw_correlations(runs, layers, options.width, options.logarithmic)
             if not found:
                 warnings.warn(f"no filter correlations are recorded in {logdir}", stacklevel=2)
             yield from _numbered("correlations", found)
 
 
-def _unneeded(wanted: Wanted) -> tuple[Kind, ...]:
+def _unneeded(options: FigureOptions) -> tuple[Kind, ...]:
     """What need not be read: the maps of a large run hold gigabytes."""
     needed: dict[Kind, View] = {"maps": "maps", "correlation": "correlations"}
-    return tuple(kind for kind, view in needed.items() if view not in wanted.views)
+    return tuple(kind for kind, view in needed.items() if view not in options.views)
 
 
-def _check(runs: Sequence[NamedRun], statistics: Sequence[Statistic], wanted: Wanted) -> None:
+def _check(
+    runs: Sequence[NamedRun], statistics: Sequence[Statistic], options: FigureOptions
+) -> None:
     _check_probe_sets(runs)
-    if wanted.spread and "curves" in wanted.views:
+    if options.spread and "curves" in options.views:
         for statistic in statistics:
             check_spread(statistic)
-    if "curves" in wanted.views and len(runs) > DASHES:
+    if "curves" in options.views and len(runs) > DASHES:
         warnings.warn(
             f"the curves of {len(runs)} runs share {DASHES} line styles, which repeat from "
             f"run {runs[DASHES].name!r} on; choose fewer with --runs",
             stacklevel=2,
         )
-    if "maps" in wanted.views and (wanted.probe is not None or wanted.epochs):
-        check_maps(runs, "mean" if wanted.probe is None else wanted.probe, wanted.epochs)
-    if wanted.difference is not None:
-        _reference(runs, wanted.difference)
+    if "maps" in options.views and (options.probe is not None or options.epochs):
+        check_maps(runs, "mean" if options.probe is None else options.probe, options.epochs)
+    if options.difference is not None:
+        _reference(runs, options.difference)
 
 
 def _check_probe_sets(runs: Sequence[NamedRun]) -> None:
@@ -124,23 +126,23 @@ def _overviews(
     runs: Sequence[NamedRun],
     layers: dict[str, list[str]],
     statistics: Sequence[Statistic],
-    wanted: Wanted,
+    options: FigureOptions,
 ) -> Named:
     for statistic in statistics:
-        for base, compared in _comparisons(runs, wanted):
-            found = draw_overview(compared, layers, statistic, wanted.width, base, wanted.limits)
+        for base, compared in _comparisons(runs, options):
+            found = draw_overview(compared, layers, statistic, options.width, base, options.limits)
             yield from _numbered(f"overview-{statistic.name}{_suffix(base)}", found)
 
 
 def _comparisons(
-    runs: Sequence[NamedRun], wanted: Wanted
+    runs: Sequence[NamedRun], options: FigureOptions
 ) -> Iterator[tuple[Base, Sequence[NamedRun]]]:
     """What is subtracted in turn, and from which runs."""
     yield None, runs
-    if wanted.change:
+    if options.change:
         yield "start", runs
-    if wanted.difference is not None:
-        reference = _reference(runs, wanted.difference)
+    if options.difference is not None:
+        reference = _reference(runs, options.difference)
         yield reference, [run for run in runs if run.name != reference.name]
 
 
@@ -159,15 +161,15 @@ def _reference(runs: Sequence[NamedRun], name: str) -> NamedRun:
     return found
 
 
-def _maps(runs: Sequence[NamedRun], layers: dict[str, list[str]], wanted: Wanted) -> Named:
-    probe = first_probe(runs) if wanted.probe is None else wanted.probe
+def _maps(runs: Sequence[NamedRun], layers: dict[str, list[str]], options: FigureOptions) -> Named:
+    probe = first_probe(runs) if options.probe is None else options.probe
     if probe is None:
         warnings.warn("no entropy maps are recorded, so none are drawn", stacklevel=2)
         return
     names = _file_names([run.name for run in runs])
-    for base, compared in _comparisons(runs, wanted):
+    for base, compared in _comparisons(runs, options):
         drawn = draw_maps(
-            compared, layers, probe, wanted.width, wanted.epochs or None, base, wanted.limits
+            compared, layers, probe, options.width, options.epochs or None, base, options.limits
         )
         for run in compared:
             if run.name not in drawn:

@@ -37,7 +37,7 @@ _SERIES_LENGTH = 512  # stored values of a shown series
 
 @dataclass(frozen=True)
 class InputSpec:
-    """What a model wants of one input."""
+    """What a model expects of one input."""
 
     name: str
     dtype: np.dtype[Any]
@@ -153,7 +153,7 @@ def match_probes(probes: Arrays | NDArray[Any], wanted: Sequence[InputSpec]) -> 
     """Give each input its array: by name, or by type and shape where only one array fits.
 
     The samples are counted along the axis that each of `wanted` names. Raises ProbeError where an
-    array is missing or does not fit, saying what was wanted.
+    array is missing or does not fit, saying what was expected.
     """
     named = {"": probes} if isinstance(probes, np.ndarray) else probes
     arrays = {name: _plain(array) for name, array in named.items()}

@@ -1,5 +1,5 @@
-"""Which axis of each input of a model counts the samples: said by the user, or told by the names of
-its dimensions.
+"""Which axis of each input of a model counts the samples: given by the user, or suggested
+by the names of its dimensions.
 
 Most inputs are [N, ...]. A recurrent network's states are [layers, N, hidden], a sequence-first
 network takes [L, N, D], and some inputs are the same for every sample.
@@ -47,11 +47,11 @@ def with_axes(specs: Sequence[InputSpec], given: Mapping[str, int | None]) -> li
         if name not in names:
             raise UsageError(f"the model has no input {name!r}; {nearest(name, names)}")
     free = [spec for spec in specs if spec.name not in given]
-    told = {spec.name: _axis_told(spec, free) for spec in free}
+    by_name = {spec.name: _axis_by_name(spec, free) for spec in free}
     return [
         replace(spec, axis=_axis_given(spec, given[spec.name]))
         if spec.name in given
-        else replace(spec, axis=told[spec.name])
+        else replace(spec, axis=by_name[spec.name])
         for spec in specs
     ]
 
@@ -68,7 +68,7 @@ def _axis_given(spec: InputSpec, axis: int | None) -> int | None:
     )
 
 
-def _axis_told(spec: InputSpec, specs: Sequence[InputSpec]) -> int:
+def _axis_by_name(spec: InputSpec, specs: Sequence[InputSpec]) -> int:
     """The axis that counts the samples, by the names of all inputs' dimensions.
 
     One that is called batch tells it, wherever it stands. Else the name of another input's first

@@ -17,7 +17,7 @@ _CLAIMS: weakref.WeakValueDictionary[Path, RunClaim] = weakref.WeakValueDictiona
 
 
 class RunClaim:
-    """A run directory, had to oneself.
+    """Exclusive use of a run directory.
 
     Another process is refused, by a lock. In the same process whoever claims a run last has it: a
     notebook's cell that is run again makes a second recorder while the first is still alive.

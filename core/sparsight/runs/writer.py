@@ -89,7 +89,7 @@ class RunWriter:
         return tuple(self._lost)
 
     def claim(self) -> None:
-        """Have the run to oneself from now on, rather than from the first record on.
+        """Take the run now, rather than with the first record.
 
         Raises RunError where another process records into it.
         """

@@ -53,7 +53,7 @@ class LayerInfo:
     tapped_at: str
     """Where it was measured, in words: "linear output", "after the activation"."""
     batch_norm_folded: bool | None = None
-    """Whether batch normalisation was folded into its weights; None where nobody can tell."""
+    """Whether batch normalisation was folded into its weights; None if unknown."""
 
 
 def encode_layers(layers: Sequence[LayerInfo], columns: Sequence[Column] = COLUMNS) -> bytes:

@@ -35,11 +35,11 @@ class FileLock:
 
     @property
     def held(self) -> bool:
-        """Whether it keeps others out still: not released, nor a parent's, nor its file deleted."""
+        """Whether it still keeps others out: not released, nor a parent's, nor its file deleted."""
         return bool(self._close.alive) and self._is_there()
 
     def release(self) -> None:
-        """Let others have it."""
+        """Release the lock, so that others can take it."""
         if self.held:
             with contextlib.suppress(OSError):
                 self.path.unlink()  # while it is locked: nobody else can have it yet

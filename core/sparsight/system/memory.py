@@ -20,7 +20,7 @@ _LIMITS = {
     "": ("memory.max", "memory.current", "inactive_file"),
     "memory": ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
 }
-"""Where Linux's control groups tell limit and use, by their folder: version 2, and version 1."""
+"""Files of Linux's control groups for limit, use and cache, by folder: version 2, version 1."""
 
 
 def parse_amount(text: str) -> int:
@@ -43,7 +43,7 @@ def amount(size: int) -> str:
 
 
 def free_memory(device: Device) -> int | None:
-    """Bytes that are free on a device; None where nobody tells."""
+    """Bytes that are free on a device; None if unknown."""
     if device.kind == "cpu":
         return free_on_host()
     if device.memory[0] == "cuda":
@@ -52,7 +52,7 @@ def free_memory(device: Device) -> int | None:
 
 
 def free_on_host() -> int | None:
-    """Bytes of main memory that are free; None where nobody tells."""
+    """Bytes of main memory that are free; None if unknown."""
     return _of_host(Path("/"))
 
 
@@ -88,7 +88,7 @@ def _of_group(group: Path, limit: str, use: str, cache: str) -> Iterator[int]:
         most = (group / limit).read_text().strip()
         used = int((group / use).read_text())
         stat = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
-        # pages of files that nobody used of late are given up when memory is wanted
+        # pages of files that were not used lately are given up when memory is needed
         cached = int(stat.get(cache, 0))
     except (OSError, ValueError):
         return

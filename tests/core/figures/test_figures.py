@@ -21,7 +21,7 @@ from typer.main import get_command
 from sparsight.cli import _app, main
 from sparsight.errors import MissingExtraError, RunError, TargetError, UsageError
 from sparsight.figures import colours, drawing, page
-from sparsight.figures.drawing import Wanted
+from sparsight.figures.drawing import FigureOptions
 from sparsight.figures.runs import choose_layers, find_runs
 from sparsight.figures.statistics import STATISTICS, change, difference, grid, spread, statistic_of
 from sparsight.maths.onset import find_onset
@@ -57,7 +57,7 @@ def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def drawn(logdir: Path, **wanted: Any) -> dict[str, Figure]:
-    return dict(drawing.draw(logdir, Wanted(**wanted)))
+    return dict(drawing.draw(logdir, FigureOptions(**wanted)))
 
 
 def titled(figure: Figure) -> dict[str, Axes]:
@@ -477,7 +477,7 @@ def test_what_is_not_there(
     logdir: Path, wanted: dict[str, Any], error: type[Exception], sentence: str
 ) -> None:
     with pytest.raises(error, match=sentence):
-        next(drawing.draw(logdir, Wanted(**wanted)))
+        next(drawing.draw(logdir, FigureOptions(**wanted)))
 
 
 def test_the_command_ends_in_a_sentence(tmp_path: Path, logdir: Path, run: Command) -> None:
