@@ -165,8 +165,8 @@ def match_probes(probes: Arrays | NDArray[Any], wanted: Sequence[InputSpec]) -> 
     counts = {name: len(array) for name, array in found.by_sample.items()}
     if len(set(counts.values())) != 1 or 0 in counts.values():
         raise ProbeError(
-            "every input needs the same number of samples, at least one, but these were "
-            f"given: {_counted(found, counts)}; {_AXES}"
+            f"every input needs the same number of samples, at least one: {_counted(found, counts)}"
+            f"; {_AXES}"
         )
     if len(set(fixed.values())) > 1:
         raise ProbeError(
