@@ -72,6 +72,11 @@ class Cell:
         if self.treatment is not None and self.network != "vanillaNet":
             raise UsageError(f"{self.network} takes no treatment; vanillaNet does")
 
+    @property
+    def treated(self) -> str:
+        """The treatment and its strength, as `--treatment` takes them; empty for none at all."""
+        return "" if self.treatment is None else self.treatment.label
+
     def settings(self) -> dict[str, Any]:
         """What results keep of it, plain containers; a treatment only where there is one."""
         settings = dataclasses.asdict(self)
@@ -100,7 +105,7 @@ class Cell:
     def name(self) -> str:
         """Names the cell's folder: everything but the protocol is in it."""
         changed = [f"{key}-{value}" for key, value in self.choices.changed().items()]
-        treated = [] if self.treatment is None else [self.treatment.label]
+        treated = [self.treated] if self.treated else []
         parts = [self.data, self.label, self.optimiser, *treated, *changed, f"seed{self.seed}"]
         return "_".join(parts)
 

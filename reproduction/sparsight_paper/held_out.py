@@ -22,9 +22,9 @@ from .data import ExperimentData
 from .results import end
 from .training import logits_of
 
-__all__ = ["JUDGED", "archive", "judge", "outcomes", "scores"]
+__all__ = ["archive", "judge", "outcomes", "scores"]
 
-JUDGED = ("accuracy", "loss", "calibrated_loss", "calibration_error")
+_JUDGED = ("accuracy", "loss", "calibrated_loss", "calibration_error")
 """What is said of a network at an epoch, by the name it has in results."""
 
 _Logits = NDArray[np.float32]
@@ -84,10 +84,10 @@ def outcomes(epochs: Mapping[str, Sequence[float | None]]) -> dict[str, dict[str
         "best": int(np.argmax(_filled(epochs["accuracy/validation"], -np.inf))),
     }
     found: dict[str, dict[str, Any]] = {
-        way: {"epoch": epoch, **{name: epochs[f"{name}/validation"][epoch] for name in JUDGED}}
+        way: {"epoch": epoch, **{name: epochs[f"{name}/validation"][epoch] for name in _JUDGED}}
         for way, epoch in at.items()
     }
-    last = {name: [x for x in epochs[f"{name}/validation"] if x is not None] for name in JUDGED}
+    last = {name: [x for x in epochs[f"{name}/validation"] if x is not None] for name in _JUDGED}
     found["last"] = {name: end(curve) if curve else None for name, curve in last.items()}
     return found
 

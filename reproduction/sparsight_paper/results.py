@@ -248,7 +248,7 @@ def _place(cell: Cell) -> tuple[Any, ...]:
         cell.optimiser != "sgd",
         sizes.index(cell.size),
         networks.index(cell.network),
-        "" if cell.treatment is None else cell.treatment.label,
+        cell.treated,
         cell.choices.changed() != {},
         str(cell.choices.changed()),
         cell.seed,
