@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from sparsight.errors import UsageError, nearest
 
@@ -13,6 +13,7 @@ from .choices import DEFAULT, VARIED, Choices
 from .classics import CLASSICS
 from .formats import DATASETS
 from .networks import NETWORKS, WIDTHS, NetworkSpec
+from .treatments import TREATMENTS, Treatment
 
 __all__ = [
     "PRESETS",
@@ -57,6 +58,8 @@ class Cell:
     optimiser: Optimiser = "sgd"
     seed: int = 0
     choices: Choices = DEFAULT
+    treatment: Treatment | None = None
+    """What is done against overfitting, in the study of rivals; None: the paper's own cells."""
 
     def __post_init__(self) -> None:
         if self.data not in DATASETS:
@@ -66,6 +69,32 @@ class Cell:
         network_spec(self.network)
         if self.network in NETWORKS and self.size not in WIDTHS:
             raise UsageError(f"unknown size {self.size!r}; {nearest(self.size, WIDTHS)}")
+        if self.treatment is not None and self.network != "vanillaNet":
+            raise UsageError(f"{self.network} takes no treatment; vanillaNet does")
+
+    @property
+    def treated(self) -> str:
+        """The treatment and its strength, as `--treatment` takes them; empty for none at all."""
+        return "" if self.treatment is None else self.treatment.label
+
+    def settings(self) -> dict[str, Any]:
+        """What results keep of it, plain containers; a treatment only where there is one."""
+        settings = dataclasses.asdict(self)
+        if self.treatment is None:
+            del settings["treatment"]
+        return settings
+
+    @classmethod
+    def from_settings(cls, settings: Mapping[str, Any]) -> Cell:
+        """The cell of `settings`. Raises TypeError or UsageError for what is none."""
+        treatment = settings.get("treatment")
+        return cls(
+            **{
+                **settings,
+                "choices": Choices(**settings["choices"]),
+                "treatment": None if treatment is None else Treatment(**treatment),
+            }
+        )
 
     @property
     def label(self) -> str:
@@ -76,7 +105,9 @@ class Cell:
     def name(self) -> str:
         """Names the cell's folder: everything but the protocol is in it."""
         changed = [f"{key}-{value}" for key, value in self.choices.changed().items()]
-        return "_".join([self.data, self.label, self.optimiser, *changed, f"seed{self.seed}"])
+        treated = [self.treated] if self.treated else []
+        parts = [self.data, self.label, self.optimiser, *treated, *changed, f"seed{self.seed}"]
+        return "_".join(parts)
 
 
 @dataclass(frozen=True)
@@ -172,6 +203,22 @@ def _choices() -> tuple[Cell, ...]:
     return (*default, *varied)
 
 
+def _rivals(size: str, seeds: int, *, matters: bool, augmented: bool = False) -> tuple[Cell, ...]:
+    """All strengths of the treatments that matter most or of the others, seed by seed."""
+    treatments = [
+        Treatment(name, strength, augmented)
+        for name, spec in TREATMENTS.items()
+        if spec.matters == matters and not (augmented and name in ("none", "flip-and-shift"))
+        for strength in spec.strengths
+    ]
+    return tuple(
+        Cell("vanillaNet", size, "cifar-10", seed=seed, treatment=treatment)
+        for seed in range(seeds)
+        for treatment in treatments
+    )
+
+
+_RIVALS = Protocol("rivals", training=4000, validation=2500, epochs=60, sgd_rate=0.05)
 _REDUCED = Protocol("small", training=4000, validation=2500, epochs=60, sgd_rate=0.05)
 
 PRESETS = {
@@ -202,6 +249,24 @@ PRESETS = {
             Cell(network, "s", "cifar-10", "adam")
             for network in ("vanillaNet", "normNet", "sr2Net", "sr3Net")
         ),
+    ),
+    "rivals": Preset(
+        "penalties and their rivals at size s, three strengths, three seeds: half a day",
+        _RIVALS,
+        (*_rivals("s", 3, matters=True), *_rivals("s", 3, matters=False)),
+    ),
+    "rivals-augmented": Preset(
+        "the rivals with flip and shift beside them; the rules say which are run",
+        _RIVALS,
+        (
+            *_rivals("s", 3, matters=True, augmented=True),
+            *_rivals("s", 3, matters=False, augmented=True),
+        ),
+    ),
+    "rivals-m": Preset(
+        "the six treatments that matter most, once at size m; the rules say in which strength",
+        _RIVALS,
+        _rivals("m", 1, matters=True),
     ),
     "full": Preset("Tables 2 and 3 in full: for accelerators", Protocol("full"), _full()),
     "long": Preset(

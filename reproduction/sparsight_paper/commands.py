@@ -19,6 +19,7 @@ from .classics import CLASSICS
 from .data import data_folder
 from .download import make_available
 from .equation6 import equation6
+from .evidence import evidence
 from .execution import Execution
 from .experiments import Experiment
 from .figures import FIGURES, draw, save
@@ -26,9 +27,11 @@ from .formats import DATASETS
 from .networks import NETWORKS, WIDTHS
 from .report import protocols, report
 from .results import Results, collect, read_results, store
+from .rivals import collect_rivals
 from .running import run_all
 from .selection import Shown, default_runs, select
 from .tables import Format, Table, rendered, table2, table3
+from .treatments import TREATMENTS
 
 __all__ = ["command"]
 
@@ -56,6 +59,14 @@ _NetworkOption = Annotated[list[str] | None, _only("--network", *NETWORKS, *CLAS
 _SizeOption = Annotated[list[str] | None, _only("--size", *WIDTHS, "none (LeNet and AlexNet)")]
 _DataSetOption = Annotated[list[str] | None, _only("--data-set", *DATASETS)]
 _OptimiserOption = Annotated[list[str] | None, _only("--optimiser", *get_args(Optimiser))]
+_TreatmentOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--treatment",
+        help="Only these, with their strengths, as weight-decay-0.003 (presets rivals...); may be "
+        f"repeated: {', '.join(TREATMENTS)}.",
+    ),
+]
 _SeedOption = Annotated[
     list[int] | None,
     typer.Option("--seed", min=0, help="Seeds instead of the preset's; repeatable."),
@@ -89,12 +100,13 @@ def cells(
     size: _SizeOption = None,
     data_set: _DataSetOption = None,
     optimiser: _OptimiserOption = None,
+    treatment: _TreatmentOption = None,
     seed: _SeedOption = None,
     choose: _ChooseOption = None,
 ) -> None:
     """List cells with the index that `run --index` takes where its other options are the same."""
     chosen = preset(preset_name)
-    selected = _selected(chosen, network, size, data_set, optimiser, seed, choose)
+    selected = _selected(chosen, network, size, data_set, optimiser, treatment, seed, choose)
     folder = _runs_folder(runs, chosen)
     _console().print(f"{preset_name}: {chosen.summary}", soft_wrap=True)
     for index, cell in enumerate(selected):
@@ -112,6 +124,7 @@ def run(
     size: _SizeOption = None,
     data_set: _DataSetOption = None,
     optimiser: _OptimiserOption = None,
+    treatment: _TreatmentOption = None,
     seed: _SeedOption = None,
     choose: _ChooseOption = None,
     index: Annotated[
@@ -135,7 +148,7 @@ def run(
 ) -> None:
     """Train the cells of a preset that are not finished; killed runs go on where they were."""
     chosen = preset(preset_name)
-    selected = _selected(chosen, network, size, data_set, optimiser, seed, choose)
+    selected = _selected(chosen, network, size, data_set, optimiser, treatment, seed, choose)
     if index is not None:
         if not 0 <= index < len(selected):
             raise UsageError(f"--index {index}: there are {len(selected)} cells, counted from 0")
@@ -211,6 +224,23 @@ def results(
     ]
     store(out, report(parts, collected.as_posix()))
     _say(f"wrote {out}")
+
+
+@command.command("evidence")
+def write_evidence(
+    out: Annotated[Path, typer.Option(help="The page to write.")] = Path("docs/evidence.md"),
+    collected: Annotated[
+        Path, typer.Option(help="Result files; those of --runs are added to evidence/rivals in it.")
+    ] = Path("reproduction/results"),
+    runs: Annotated[
+        Path | None, typer.Option(help="Runs of the rivals to collect; none if not given.")
+    ] = None,
+) -> None:
+    """Collect the runs of the rivals, and generate the page on the evidence."""
+    if runs is not None:
+        collect_rivals(runs, collected / "evidence" / "rivals")
+    store(out, evidence(collected))
+    _say(f"{out} is written")
 
 
 def _table_command(
@@ -318,11 +348,18 @@ def _selected(
     size: list[str] | None,
     data_set: list[str] | None,
     optimiser: list[str] | None,
+    treatment: list[str] | None,
     seed: list[int] | None,
     choose: list[str] | None,
 ) -> list[Cell]:
     """What the options of `cells` and `run` choose, in the order that `run --index` counts."""
-    only = {"network": network, "size": size, "data": data_set, "optimiser": optimiser}
+    only = {
+        "network": network,
+        "size": size,
+        "data": data_set,
+        "optimiser": optimiser,
+        "treated": treatment,
+    }
     return select(chosen, only, seed, choices_of(choose) if choose else None, _say)
 
 

@@ -29,6 +29,8 @@ class ExperimentData:
     probe_indices: tuple[int, ...]
     """Positions of the probes in the published training split; none of them is in `images`."""
     classes: int
+    probe_labels: Tensor | None = None
+    """Labels of the probes; None where they are not known."""
 
     @property
     def side(self) -> int:
@@ -85,4 +87,5 @@ def load_data(
         probes=torch.from_numpy(images[held_out]).to(device),
         probe_indices=tuple(int(index) for index in held_out),
         classes=DATASETS[name].classes,
+        probe_labels=torch.from_numpy(labels[held_out]).to(device),
     )

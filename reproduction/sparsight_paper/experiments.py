@@ -12,10 +12,12 @@ import dataclasses
 import json
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from torch import Tensor
 
 from sparsight.errors import RunError, UsageError
 from sparsight.system.file_locks import FileLock
@@ -25,6 +27,7 @@ from .cells import Cell, Protocol
 from .checkpoints import read_state, write_bytes, write_state
 from .data import ExperimentData, load_data, scaled
 from .execution import Execution
+from .held_out import archive, judge, outcomes
 from .history import (
     changed,
     epochs_in,
@@ -67,7 +70,7 @@ class Experiment:
     def identity(self) -> dict[str, Any]:
         """What a result depends on, but for machine and versions."""
         return {
-            "cell": dataclasses.asdict(self.cell),
+            "cell": self.cell.settings(),
             "protocol": dataclasses.asdict(self.protocol),
             "arithmetic": [self.execution.precision, self.execution.compile],
         }
@@ -117,11 +120,12 @@ class Experiment:
         if state is not None:
             training.load_state_dict(state["training"])
         history = fresh_history() if state is None else state["history"]
+        logits: list[Tensor] = [] if state is None else state.get("logits", [])
         self._note_place(history)
         with Recorder(training.model, scaled(data.probes), self.folder) as recorder:
-            self._continue(training, recorder, history, report)
+            self._continue(training, recorder, history, logits, report)
         result = self._result(history, data)
-        self._finish(training, result)
+        self._finish(training, result, logits)
         return result
 
     def _note_place(self, history: dict[str, Any]) -> None:
@@ -138,23 +142,37 @@ class Experiment:
         note_place(history, described)
 
     def _continue(
-        self, training: Training, recorder: Recorder, history: dict[str, Any], report: Report
+        self,
+        training: Training,
+        recorder: Recorder,
+        history: dict[str, Any],
+        logits: list[Tensor],
+        report: Report,
     ) -> None:
         steps = -(-len(training.data.images) // self.protocol.batch)
         if not history["layers"]:
-            scalars = _named("validation", validate(training.model, training.data))
+            scalars = self._validated(training, logits)
             note_start(history, scalars)
             note_layers(history, recorder.record(-1, scalars=scalars, global_step=0))
         for epoch in range(epochs_in(history), self.protocol.epochs):
             start = time.perf_counter()
             scalars = _named("training", train_epoch(training))
-            scalars |= _named("validation", validate(training.model, training.data))
+            scalars |= self._validated(training, logits)
             measured = recorder.record(epoch, scalars=scalars, global_step=(epoch + 1) * steps)
             note_layers(history, measured)
             seconds = time.perf_counter() - start
             note_epoch(history, scalars, seconds)
-            self._save({"training": training.state_dict(), "history": history})
+            state = {"training": training.state_dict(), "history": history}
+            self._save({**state, "logits": logits} if logits else state)
             report(epoch, scalars, seconds)
+
+    def _validated(self, training: Training, logits: list[Tensor]) -> dict[str, float]:
+        """Scalars of the validation; of treated cells both splits, and the logits are kept."""
+        if self.cell.treatment is None:
+            return _named("validation", validate(training.model, training.data))
+        scalars, now = judge(training.model, training.data)
+        logits.append(now)
+        return scalars
 
     def _checkpoint(self, *, mapped: bool = False) -> dict[str, Any] | None:
         path = self._checkpoint_path
@@ -174,10 +192,12 @@ class Experiment:
     def _save(self, state: dict[str, Any]) -> None:
         write_state(self._checkpoint_path, {**self.identity(), **state})
 
-    def _finish(self, training: Training, result: dict[str, Any]) -> None:
+    def _finish(self, training: Training, result: dict[str, Any], logits: Sequence[Tensor]) -> None:
         """The checkpoint goes last: what is not finished yet can be gone on with."""
         weights = {name: value.cpu() for name, value in training.model.state_dict().items()}
         write_state(self.folder / "weights.pt", weights)
+        if logits:
+            write_bytes(self.folder / "logits.npz", archive(logits))
         content = json.dumps(result, indent=1, allow_nan=False).encode() + b"\n"
         write_bytes(self.result_path, content)
         try:
@@ -214,6 +234,7 @@ class Experiment:
             "last_accuracy": accuracies[-1],
             "onset": onset.epoch if onset else None,
             "seconds": round(sum(history["seconds"]), 1),
+            **({"outcomes": outcomes(history["epochs"])} if self.cell.treatment else {}),
             "start": history.get("start", {}),
             "epochs": history["epochs"],
             "layers": history["layers"],
@@ -241,8 +262,8 @@ def _alone(folder: Path) -> Iterator[None]:
 
 def _named(split: str, values: dict[str, float]) -> dict[str, float]:
     """Tags as they appear in TensorBoard: loss/validation, accuracy/training, penalty/sparsity."""
-    penalties = ("sparsity", "decorrelation")
+    of_network = ("loss", "accuracy")
     return {
-        f"penalty/{name}" if name in penalties else f"{name}/{split}": value
+        f"{name}/{split}" if name in of_network else f"penalty/{name}": value
         for name, value in values.items()
     }

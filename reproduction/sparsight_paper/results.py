@@ -12,7 +12,6 @@ from typing import Any
 from sparsight.errors import RunError, UsageError
 
 from .cells import Cell, Protocol
-from .choices import Choices
 from .classics import CLASSICS
 from .formats import DATASETS
 from .networks import NETWORKS, WIDTHS
@@ -238,8 +237,7 @@ def difference(theirs: Any, ours: Any) -> str:
 
 
 def _cell(result: Mapping[str, Any]) -> Cell:
-    cell = result["cell"]
-    return Cell(**{**cell, "choices": Choices(**cell["choices"])})
+    return Cell.from_settings(result["cell"])
 
 
 def _key(cell: Cell) -> tuple[str, str, str, str]:
@@ -254,6 +252,7 @@ def _place(cell: Cell) -> tuple[Any, ...]:
         cell.optimiser != "sgd",
         sizes.index(cell.size),
         networks.index(cell.network),
+        cell.treated,
         cell.choices.changed() != {},
         str(cell.choices.changed()),
         cell.seed,

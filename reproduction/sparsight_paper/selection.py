@@ -18,6 +18,7 @@ OPTIONS = {
     "size": "--size",
     "data": "--data-set",
     "optimiser": "--optimiser",
+    "treated": "--treatment",
 }
 """The option that chooses cells by each attribute."""
 

@@ -16,8 +16,9 @@ from .classics import CLASSICS, build_classic
 from .data import ExperimentData, scaled
 from .execution import Execution
 from .networks import build
+from .treatments import OutputPenalty, Treatment
 
-__all__ = ["Training", "network", "train_epoch", "validate"]
+__all__ = ["Training", "logits_of", "network", "train_epoch", "validate"]
 
 _VALIDATION_BATCH = 256
 
@@ -36,17 +37,22 @@ class Training:
     execution: Execution
     model: nn.Module = field(init=False)
     optimiser: torch.optim.Optimizer = field(init=False)
-    penalties: dict[str, SparsityReg | DecorrReg] = field(init=False)
+    penalties: dict[str, SparsityReg | DecorrReg | OutputPenalty] = field(init=False)
+    treatment: Treatment | None = field(init=False)
     order: torch.Generator = field(init=False)
 
     def __post_init__(self) -> None:
         torch.manual_seed(self.cell.seed)
         self.model = self.execution.placed(network(self.cell, self.data))
+        self.treatment = self.cell.treatment
+        if self.treatment is not None:
+            self.treatment.prepare(self.model)
         self.penalties = penalties(self.cell, self.model)
         self.forward = self.execution.compiled(self.model)
         rate = self.protocol.rate(self.cell.optimiser)
         kind = torch.optim.SGD if self.cell.optimiser == "sgd" else torch.optim.Adam
-        self.optimiser = kind(self.model.parameters(), lr=rate)
+        decay = 0.0 if self.treatment is None else self.treatment.weight_decay
+        self.optimiser = kind(self.model.parameters(), lr=rate, weight_decay=decay)
         self.order = torch.Generator().manual_seed(self.cell.seed)
 
     def state_dict(self) -> dict[str, Any]:
@@ -84,21 +90,26 @@ def network(cell: Cell, data: ExperimentData) -> nn.Module:
             classes=data.classes,
             initialisation=choices.initialisation,
         )
+    name, placement = cell.network, choices.placement
+    if cell.treatment is not None:
+        name, placement = cell.treatment.network(name)
     return build(
-        cell.network,
+        name,
         cell.size,
         side=data.side,
         classes=data.classes,
-        placement=choices.placement,
+        placement=placement,
         padding=choices.padding,
         initialisation=choices.initialisation,
     )
 
 
-def penalties(cell: Cell, model: nn.Module) -> dict[str, SparsityReg | DecorrReg]:
+def penalties(cell: Cell, model: nn.Module) -> dict[str, SparsityReg | DecorrReg | OutputPenalty]:
     """The cell's penalties by name, with the strengths chosen; none for the plain networks."""
     spec, choices = network_spec(cell.network), cell.choices
-    found: dict[str, SparsityReg | DecorrReg] = {}
+    found: dict[str, SparsityReg | DecorrReg | OutputPenalty] = {}
+    if cell.treatment is not None:
+        found |= cell.treatment.penalties(model)
     if spec.sparsity:
         end = "_relu" if choices.entropy_at == "activation" else ""
         found["sparsity"] = SparsityReg(
@@ -132,18 +143,42 @@ def train_epoch(training: Training) -> dict[str, float]:
 def _step(training: Training, batch: Tensor) -> dict[str, Tensor]:
     """One step; sums over the batch, on its device: a number would have to be waited for."""
     data, execution = training.data, training.execution
-    images, labels = execution.arranged(scaled(data.images[batch])), data.labels[batch]
+    images, labels = scaled(data.images[batch]), data.labels[batch]
+    treatment, partners, share = training.treatment, None, 1.0
+    if treatment is not None:
+        images, partners, share = treatment.mix(treatment.augment(images))
     with execution.forward():
-        logits = training.forward(images)
-        loss = F.cross_entropy(logits.float(), labels)
+        logits = training.forward(execution.arranged(images))
+        loss = trained = F.cross_entropy(logits.float(), labels)
+        if treatment is not None:
+            loss, trained = _treated_losses(treatment, logits.float(), labels, partners, share)
         terms = {name: penalty() for name, penalty in training.penalties.items()}
     training.optimiser.zero_grad()
-    sum(terms.values(), loss).backward()
+    sum(terms.values(), trained).backward()
     training.optimiser.step()
     with torch.no_grad():
         right = (logits.argmax(1) == labels).sum()
         means = {"loss": loss, **terms}
         return {"accuracy": right} | {name: mean * len(batch) for name, mean in means.items()}
+
+
+def _treated_losses(
+    treatment: Treatment, logits: Tensor, labels: Tensor, partners: Tensor | None, share: float
+) -> tuple[Tensor, Tensor]:
+    """Cross-entropy of the labels as they are, and what is trained on; both mixed with mixup's."""
+    plain, trained = F.cross_entropy(logits, labels), treatment.loss(logits, labels)
+    if partners is None:
+        return plain, trained
+    others = labels[partners]
+    plain = share * plain + (1 - share) * F.cross_entropy(logits, others)
+    return plain, share * trained + (1 - share) * treatment.loss(logits, others)
+
+
+@torch.no_grad()
+def logits_of(model: nn.Module, images: Tensor) -> Tensor:
+    """Logits [N, classes] of images given as bytes, in float32 and in evaluation mode."""
+    model.eval()
+    return torch.cat([model(scaled(part)) for part in images.split(_VALIDATION_BATCH)])
 
 
 @torch.no_grad()
