@@ -62,7 +62,7 @@ class ChannelAxes:
         raise UsageError(
             f"the channel axis of target {name!r} cannot be told: it returned "
             f"{tuple(output.shape)}, and the layer that ran before it does not say which of these "
-            "axes its channels are; pass axis=1, axis=-1 or whichever it is to SparsityReg"
+            "axes its channels are; pass axis=1, axis=-1 or whichever it is to the penalty"
         )
 
 
