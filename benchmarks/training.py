@@ -22,7 +22,7 @@ from rich.table import Table
 from torch import Tensor, nn
 
 from sparsight_paper.networks import WIDTHS, PaperNet
-from sparsight_torch import DecorrReg, SparsityReg, decorrelation_penalty
+from sparsight_torch import ActivationReg, DecorrReg, SparsityReg, decorrelation_penalty
 
 ALL = dict.fromkeys(("conv1", "conv2", "conv3", "conv4", "fc1"), 1e-3)
 TARGETED = dict.fromkeys(("conv3", "conv4", "fc1"), 1e-3)
@@ -94,6 +94,8 @@ def steps(arguments: argparse.Namespace, images: Tensor, labels: Tensor) -> dict
             variants[f"Categorical, {title}"] = step(obvious, lambda o=obvious: sum(o.terms))
         ours = network()
         variants[f"SparsityReg, {title}"] = step(ours, SparsityReg(ours, strengths))
+        ours = network()
+        variants[f"ActivationReg, {title}"] = step(ours, ActivationReg(ours, strengths))
     ours = network()
     variants["DecorrReg, conv1"] = step(ours, DecorrReg(ours, {"conv1": 1.0}))
     return variants

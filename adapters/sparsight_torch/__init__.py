@@ -13,16 +13,25 @@ from .functional import (
     rfav_entropy,
     sparsity_penalty,
 )
-from .penalties.penalties import DecorrReg, SparsityReg
+from .penalties.activation_penalty import ActivationPenalty
+from .penalties.activation_reg import ActivationReg
+from .penalties.decorr_reg import DecorrReg
+from .penalties.penalty import Penalty
+from .penalties.sparsity_reg import SparsityReg
+from .penalties.weight_penalty import WeightPenalty
 from .recording.onnx_export import OnnxExporter
 from .recording.probing import measure
 from .recording.recorder import Recorder
 
 __all__ = [
+    "ActivationPenalty",
+    "ActivationReg",
     "DecorrReg",
     "OnnxExporter",
+    "Penalty",
     "Recorder",
     "SparsityReg",
+    "WeightPenalty",
     "decorrelation_penalty",
     "filter_correlations",
     "measure",

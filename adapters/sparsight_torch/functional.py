@@ -121,13 +121,16 @@ def sparsity_penalty(
     return -strength * reduced(entropy, reduction, counted)
 
 
-def reduced(entropy: Tensor, reduction: Reduction, mask: Tensor | None) -> Tensor:
-    """H, [N, *map], summed over positions, mean over N, or mean over both; where mask is not 0."""
+def reduced(values: Tensor, reduction: Reduction, mask: Tensor | None) -> Tensor:
+    """Numbers [N, *map] summed over positions, mean over N, or mean over both; where mask is not 0.
+
+    A scalar.
+    """
     if mask is None:
-        return entropy.mean() if reduction == "mean" else entropy.sum() / entropy.shape[0]
-    counted = mask.to(entropy.device) != 0
-    total = torch.where(counted, entropy, 0).sum()  # a product would keep the NaN of a padded row
-    number = counted.sum().clamp(min=1) if reduction == "mean" else entropy.shape[0]
+        return values.mean() if reduction == "mean" else values.sum() / values.shape[0]
+    counted = mask.to(values.device) != 0
+    total = torch.where(counted, values, 0).sum()  # a product would keep the NaN of a padded row
+    number = counted.sum().clamp(min=1) if reduction == "mean" else values.shape[0]
     return total / number
 
 

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sparsight_torch.penalties.penalties import DecorrReg, SparsityReg
+from sparsight_torch import DecorrReg, SparsityReg
 
 from .cells import Cell, Protocol, network_spec
 from .classics import CLASSICS, build_classic

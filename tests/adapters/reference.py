@@ -15,13 +15,19 @@ def entropy(activations: Tensor, axis: int = 1) -> Tensor:
     return -(probabilities * logarithms).sum(axis)
 
 
+def mean_square(activations: Tensor, axis: int = 1) -> Tensor:
+    """Mean of the squares over the channels."""
+    return (activations.double() * activations.double()).mean(axis)
+
+
 def penalised_gradients(
     model: nn.Module,
     forward: Callable[[nn.Module, list[Tensor]], Tensor],
     loss: Callable[[Tensor], Tensor],
     strengths: Mapping[str, float],
+    term: Callable[[Tensor, int], Tensor] = lambda output, axis: -entropy(output, axis),
 ) -> dict[str, Tensor]:
-    """Gradients of loss + SparsityReg for a float64 copy of `model`.
+    """Gradients of loss + a penalty for a float64 copy of `model`; by default SparsityReg.
 
     `forward(model, outputs)` runs the copy and appends the target layers' outputs, in the order of
     `strengths`, to `outputs`: by hand, since hooks are what is to be tested.
@@ -31,7 +37,7 @@ def penalised_gradients(
     total = loss(forward(reference, outputs))
     for output, strength in zip(outputs, strengths.values(), strict=True):
         axis = -1 if output.ndim in (2, 3) else 1
-        total = total - strength * entropy(output, axis).sum() / len(output)
+        total = total + strength * term(output, axis).sum() / len(output)
     total.backward()
     return gradients(reference)
 

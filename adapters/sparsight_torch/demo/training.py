@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 
-from ..penalties.penalties import SparsityReg
+from ..penalties.sparsity_reg import SparsityReg
 from ..recording.recorder import Recorder
 from .digits import SIDE, Digits
 from .network import SPARSITY_TARGETS, baseline

@@ -112,8 +112,19 @@ class _Hook:
             )
         self.receive(output)
 
+    @property
+    def __name__(self) -> str:
+        raise _NotScriptableError(
+            "torch.jit.script cannot compile a network with a penalty attached: detach the penalty "
+            "first, or script a copy of the network that was made before the penalty"
+        )
+
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (_ignore, self.name)
+
+
+class _NotScriptableError(UsageError, AttributeError):
+    """torch.jit.script asks hooks for their names; `hasattr` and `getattr` with a default work."""
 
 
 class _PreHook(_Hook):

@@ -62,7 +62,7 @@ class ChannelAxes:
         raise UsageError(
             f"cannot tell the channel axis of target {name!r}: it returned "
             f"{tuple(output.shape)}, and the layer before it does not say which of these axes "
-            "holds the channels; pass axis=1, axis=-1 or another to SparsityReg"
+            "holds the channels; pass axis=1, axis=-1 or another to the penalty"
         )
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 import tomllib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, cast
+from typing import Any, TypeAlias, cast
 
 import torch
 from torch import Tensor, nn
@@ -166,18 +166,20 @@ def has_lazy(module: nn.Module) -> bool:
 def select_targets(
     model: nn.Module,
     selection: Selection,
-    kind: Literal["lambda", "kappa"],
+    strength_name: str,
     any_module: bool = False,
+    known: Collection[str] = ("lambda", "kappa"),
 ) -> list[Target]:
     """The targets that a selection names, in order of definition; the last entry that fits wins.
 
     Targets are measurable layers, or with `any_module` modules of any type. A module that the
-    network holds twice is known by both names, and keeps the first. Raises TargetError for an entry
-    that fits none, with the nearest names.
+    network holds twice is known by both names, and keeps the first. In a file, strengths are called
+    `strength_name`, and those that are called otherwise, but by a `known` name, are for others.
+    Raises TargetError for an entry that fits none, with the nearest names.
     """
     layers = _hookable(model) if any_module else measurable_layers(model)
     if isinstance(selection, str | Path):
-        selection = _read_selection(Path(selection), kind, layers)
+        selection = _read_selection(Path(selection), strength_name, known, layers)
     if not isinstance(selection, Mapping):
         raise TargetError(_no_mapping(selection))
     if not selection:
@@ -273,7 +275,7 @@ def _no_match(model: nn.Module, layers: Mapping[str, nn.Module], entry: object) 
 
 
 def _read_selection(
-    path: Path, kind: Literal["lambda", "kappa"], layers: Iterable[str]
+    path: Path, strength_name: str, known: Collection[str], layers: Iterable[str]
 ) -> dict[str | type, Strength]:
     """Strengths from a TOML file, a table a layer: `[conv3]`, `lambda = 1e-3`, `kappa = 1.0`."""
     try:
@@ -286,22 +288,23 @@ def _read_selection(
         raise TargetError(f"cannot read {path} as TOML: {error}") from None
     selection: dict[str | type, Strength] = {}
     for name, table in tables.items():
-        _check_table(path, name, table)
-        if kind in table:
-            selection[name] = table[kind]
+        _check_table(path, name, table, {*known, strength_name})
+        if strength_name in table:
+            selection[name] = table[strength_name]
     if not selection:
-        raise TargetError(f"{path} sets no {kind} for any layer")
+        raise TargetError(f"{path} sets no {strength_name} for any layer")
     return selection
 
 
-def _check_table(path: Path, name: str, table: Any) -> None:
+def _check_table(path: Path, name: str, table: Any, known: Collection[str]) -> None:
     """That a table of a targets.toml holds strengths, and nothing else."""
     dotted = next(_dotted_names(name, table), None)
     if dotted is not None:
         raise TargetError(f'{path}: quote names with dots: ["{dotted}"] instead of [{dotted}]')
-    unknown = set(table) - {"lambda", "kappa"} if isinstance(table, dict) else {name}
+    unknown = set(table) - set(known) if isinstance(table, dict) else {name}
     if unknown:
-        raise TargetError(f"{path}: [{name}] may hold only lambda and kappa, not {min(unknown)!r}")
+        allowed = " and ".join(sorted(known))
+        raise TargetError(f"{path}: [{name}] may hold only {allowed}, not {min(unknown)!r}")
 
 
 def _dotted_names(name: str, table: Any) -> Iterator[str]:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from sparsight.errors import UsageError
 from sparsight.warning import warn
 
-from .penalties import Penalty
+from .penalty import Penalty
 from .reminders import expect_no_call
 
 __all__ = ["Penalties", "PenaltySet"]

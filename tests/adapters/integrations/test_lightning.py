@@ -85,20 +85,22 @@ def fit(module, callback, folder, epochs=2, logger=False, more=(), **options) ->
     return trainer
 
 
-def by_hand(epochs: int, accumulate: int = 1, start=None, penalised=True) -> dict[str, Tensor]:
+def by_hand(
+    epochs: int, accumulate: int = 1, start=None, penalised=True, kind=SparsityReg
+) -> dict[str, Tensor]:
     module = Module()
     module.load_state_dict(module.state_dict() if start is None else start)
-    sparsity = SparsityReg(module.net, {"0": 0.05})
+    penalty = kind(module.net, {"0": 0.05})
     optimizer = torch.optim.SGD(module.parameters(), lr=0.1)
     batches = list(data())
     for _ in range(epochs):
         for index, (images, labels) in enumerate(batches):
-            loss = F.cross_entropy(module.net(images), labels) + penalised * sparsity()
+            loss = F.cross_entropy(module.net(images), labels) + penalised * penalty()
             (loss / accumulate).backward()
             if (index + 1) % accumulate == 0 or index == len(batches) - 1:
                 optimizer.step()
                 optimizer.zero_grad()
-    sparsity.detach()
+    penalty.detach()
     return module.state_dict()
 
 
@@ -114,14 +116,14 @@ def assert_as_it_was(module: Module) -> None:
 
 @pytest.mark.parametrize("wrapped", [False, True])
 @pytest.mark.parametrize("accumulate", [1, 3])
-def test_it_trains_as_the_loop_by_hand(tmp_path, wrapped, accumulate):
+def test_it_trains_as_the_loop_by_hand(tmp_path, wrapped, accumulate, kind):
     module = Module(wrapped)
-    callback = SparsityCallback(penalties)
+    callback = SparsityCallback(lambda module: [kind(module, {"net.0": 0.05})])
     fit(module, callback, tmp_path, accumulate_grad_batches=accumulate)
-    for name, value in by_hand(2, accumulate).items():
+    for name, value in by_hand(2, accumulate, kind=kind).items():
         torch.testing.assert_close(module.state_dict()[name], value)
     assert_as_it_was(module)
-    assert callback.state_dict() == {"sparsity": {"step": 6}}
+    assert callback.state_dict() == {kind.kind: {"step": 6}}
 
 
 def test_it_records_through_the_trainers_own_writer(tmp_path):
