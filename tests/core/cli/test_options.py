@@ -23,7 +23,8 @@ from sparsight.analysis.classification import Evaluation
 from sparsight.analysis.tables import write_table
 from sparsight.cli import campaign, main
 from sparsight.errors import ProbeError, RunError, UsageError
-from sparsight.measure.measurement import BatchStatistics, LayerAccumulator
+from sparsight.measure.accumulator import LayerAccumulator
+from sparsight.measure.batch import BatchStatistics
 from sparsight.probes.probe_set import InputSpec
 from sparsight.probes.sources import PictureOptions, choose, out_of_range, read_probes
 from sparsight.runs.reader import read_run

@@ -25,7 +25,8 @@ from sparsight.figures.drawing import Wanted
 from sparsight.figures.runs import choose_layers, find_runs
 from sparsight.figures.statistics import STATISTICS, change, difference, grid, spread, statistic_of
 from sparsight.maths.onset import find_onset
-from sparsight.measure.measurement import BatchStatistics, LayerAccumulator
+from sparsight.measure.accumulator import LayerAccumulator
+from sparsight.measure.batch import BatchStatistics
 from sparsight.runs.events import event, file_version, scalar_value, write_event
 from sparsight.runs.reader import read_run
 from sparsight.runs.writer import RunWriter
