@@ -108,7 +108,7 @@ def analyze(
     statistics: Annotated[
         str,
         typer.Option(
-            help="entropy, all, or names of columns, with commas between them.",
+            help="entropy, all, or names of statistics, with commas between them.",
             rich_help_panel=_MEASURING,
         ),
     ] = "all",
