@@ -1,4 +1,4 @@
-"""Writes what follows from the table of statistics: the tab's table and a page of the documentation.
+"""Writes what follows from the table of statistics: the tab's table, a page of documentation.
 
 python frontend/scripts/statistics_table.py
 """
