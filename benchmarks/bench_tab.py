@@ -33,7 +33,9 @@ from tensorboard.plugins.histogram import metadata as histogram_metadata
 
 from sparsight import schema
 from sparsight.maths.correlation import correlation_summary
-from sparsight.measure.measurement import BatchStatistics, LayerAccumulator, LayerMeasurement
+from sparsight.measure.accumulator import LayerAccumulator
+from sparsight.measure.batch import BatchStatistics
+from sparsight.measure.measurement import LayerMeasurement
 from sparsight.probes.probe_set import shown_probes
 from sparsight.runs import events
 from sparsight.runs.writer import RunWriter
@@ -49,7 +51,7 @@ def measurement(variant: int, name: str) -> LayerMeasurement:
     accumulator = LayerAccumulator(layer, tuple(range(PROBES)))
     level = 0.95 - 0.6 * variant / VARIANTS
     entropy = np.log(CHANNELS) * np.clip(random.normal(level, 0.03, (PROBES, SIDE, SIDE)), 0, 1)
-    accumulator.update(BatchStatistics(entropy.astype(np.float32), rms=entropy + 1), first=0)
+    accumulator.update(BatchStatistics(entropy.astype(np.float32), {"rms": entropy + 1}), first=0)
     return accumulator.result(correlation_summary(random.normal(size=(CHANNELS, 27))))
 
 

@@ -19,7 +19,7 @@ it("all layers are drawn where there are few, with the losses below them", async
   const { state, view } = await page(8);
   expect(view.layers.value).toEqual(state.layers.value);
   const [statistic, loss] = view.charts.value;
-  expect(statistic?.title).toBe("Relative entropy [of ln D]");
+  expect(statistic?.title).toBe("Relative entropy");
   expect(statistic?.data.lines).toHaveLength(2 * 8);
   expect(loss?.title).toBe("loss/validation");
 });

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from sparsight.errors import UsageError
 from sparsight.maths import correlation as core_correlation
-from sparsight.maths import entropy as core_entropy
+from sparsight.maths.entropy import rfav_entropy, rfav_rms, scale_free_entropy
+from sparsight.maths.hoyer import hoyer_sparsity
 from sparsight_torch import functional
 from sparsight_torch.kernels import backends
 
@@ -72,6 +73,14 @@ def test_gradient_survives_a_large_offset(offset):
     torch.testing.assert_close(shifted.grad.double(), exact.grad, atol=1e-5, rtol=1e-4)
 
 
+SINGLY = {
+    "entropy": functional.rfav_entropy,
+    "rms": functional.rfav_rms,
+    "scale_free_entropy": functional.scale_free_entropy,
+    "hoyer_sparsity": functional.hoyer_sparsity,
+}
+
+
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
 def test_not_finite_means_nan_there_and_only_there(bad):
     values = logits((2, 5, 3)).float()
@@ -79,9 +88,10 @@ def test_not_finite_means_nan_there_and_only_there(bad):
     for function in (
         functional.rfav_entropy,
         functional.scale_free_entropy,
+        functional.hoyer_sparsity,
         functional.rfav_rms,
         lambda a, axis=1: backends.plain_entropy(a, axis),
-        *(lambda a, n=n: functional.rfav_statistics(a)[n] for n in range(3)),
+        *(lambda a, name=name: functional.rfav_statistics(a)[0][name] for name in SINGLY),
     ):
         result = function(values)
         assert result.isnan().nonzero().tolist() == [[1, 0]]
@@ -91,6 +101,10 @@ def test_one_channel():
     values = logits((3, 1, 2))
     assert functional.rfav_entropy(values).eq(0).all()
     assert functional.scale_free_entropy(values).isnan().all()
+    assert functional.hoyer_sparsity(values).isnan().all()
+    together = functional.rfav_statistics(values)[0]
+    assert together["scale_free_entropy"].isnan().all()
+    assert together["hoyer_sparsity"].isnan().all()
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
@@ -123,9 +137,10 @@ def test_autocast_changes_nothing():
 )
 def test_numpy_and_torch_agree(shape, scale, seed):
     values = logits(tuple(shape), scale, seed).float()
-    for name in ("rfav_entropy", "scale_free_entropy", "rfav_rms"):
-        ours = getattr(functional, name)(values).numpy()
-        theirs = getattr(core_entropy, name)(values.numpy())
+    definitions = (rfav_entropy, scale_free_entropy, rfav_rms, hoyer_sparsity)
+    for definition in definitions:
+        ours = getattr(functional, definition.__name__)(values).numpy()
+        theirs = definition(values.numpy())
         np.testing.assert_allclose(ours, theirs, atol=2e-5, rtol=2e-5, equal_nan=True)
 
 
@@ -133,10 +148,16 @@ def test_numpy_and_torch_agree(shape, scale, seed):
 @pytest.mark.parametrize("scale", [0, 1e-30, 1, 1e4, 1e30])
 def test_statistics_in_one_go_are_the_single_ones(shape, axis, scale):
     values = logits(shape, scale).float()
-    together = functional.rfav_statistics(values, axis)
-    singly = (functional.rfav_entropy, functional.rfav_rms, functional.scale_free_entropy)
-    for ours, function in zip(together, singly, strict=True):
-        torch.testing.assert_close(ours, function(values, axis), rtol=2e-6, atol=2e-6)
+    together, sums = functional.rfav_statistics(values, axis)
+    assert together.keys() == SINGLY.keys()
+    for name, function in SINGLY.items():
+        alone = function(values, axis)
+        torch.testing.assert_close(together[name], alone, rtol=2e-6, atol=2e-6, equal_nan=True)
+    others = [other for other in range(values.ndim) if other != axis % values.ndim]
+    exact, sizes = values.double().sum(others), values.double().abs().sum(others)
+    everywhere = torch.ones(together["entropy"].shape, dtype=torch.bool)
+    for found in (sums, functional.channel_sums(values, axis, everywhere)):
+        assert ((found - exact).abs() <= 1e-6 * sizes).all()
 
 
 def test_under_compile_and_func():
@@ -261,15 +282,14 @@ def test_an_rfav_of_zeros():
     values = logits((2, 5, 3))
     values[1, :, 2] = 0
     leaf = values.requires_grad_()
-    names = ("rfav_entropy", "rfav_rms", "scale_free_entropy")
-    expected = (math.log(5), 0, 1)
-    together = functional.rfav_statistics(leaf)
-    for name, found, wanted in zip(names, together, expected, strict=True):
-        assert found[1, 2].item() == pytest.approx(wanted)
-        assert getattr(functional, name)(leaf)[1, 2].item() == pytest.approx(wanted)
-        assert not found.requires_grad
+    expected = {"entropy": math.log(5), "rms": 0, "scale_free_entropy": 1, "hoyer_sparsity": 0}
+    together, _ = functional.rfav_statistics(leaf)
+    for name, wanted in expected.items():
+        assert together[name][1, 2].item() == pytest.approx(wanted)
+        assert SINGLY[name](leaf)[1, 2].item() == pytest.approx(wanted)
+        assert not together[name].requires_grad
         leaf.grad = None
-        getattr(functional, name)(leaf).sum().backward()
+        SINGLY[name](leaf).sum().backward()
         assert leaf.grad[1, :, 2].eq(0).all()
         assert leaf.grad[0].ne(0).any()
 

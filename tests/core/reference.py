@@ -35,6 +35,35 @@ def scale_free(rfav: NDArray) -> float:
     return entropy(np.asarray(rfav, np.float64) / divisor) / math.log(len(rfav))
 
 
+def hoyer(rfav: NDArray) -> float:
+    if len(rfav) == 1 or not np.isfinite(rfav).all():
+        return math.nan
+    largest = max(abs(float(value)) for value in rfav) or 1.0
+    values = [abs(float(value)) / largest for value in rfav]
+    if not any(values):
+        return 0.0
+    root = math.sqrt(len(values))
+    return (root - sum(values) / math.sqrt(sum(v**2 for v in values))) / (root - 1)
+
+
+OF_EACH_RFAV = {"scale_free_entropy": scale_free, "hoyer_sparsity": hoyer, "rms": rms}
+"""By the names of the table: what is measured of each RFAV beside its entropy."""
+
+
+def channel_mean_share(rfavs: NDArray) -> float:
+    """Of [RFAVs, D]: how much of the variance of all values is that of the channels' means."""
+    rows = [[float(v) for v in row] for row in rfavs if np.isfinite(row).all()]
+    if not rows or len(rows[0]) == 1:
+        return math.nan
+    count, channels = len(rows), len(rows[0])
+    means = [sum(row[d] for row in rows) / count for d in range(channels)]
+    mean = sum(means) / channels
+    total = sum((value - mean) ** 2 for row in rows for value in row)
+    if total <= 1e-6 * sum(value**2 for row in rows for value in row):
+        return math.nan
+    return count * sum((m - mean) ** 2 for m in means) / total
+
+
 def over_rfavs(function, activations: NDArray, axis: int = 1) -> NDArray:
     """A function of one RFAV at every position: [N, D, *map] gives [N, *map]."""
     rows = np.moveaxis(activations, axis, -1)

@@ -11,7 +11,8 @@ from tests.tb_plugin import boards
 from tests.tb_plugin.damage import huge_tensor, map_header, maps_value, packed, raw
 
 from sparsight import schema
-from sparsight.measure.measurement import BatchStatistics, LayerAccumulator
+from sparsight.measure.accumulator import LayerAccumulator
+from sparsight.measure.batch import BatchStatistics
 from sparsight.runs import events
 from sparsight.runs.writer import RunWriter
 from sparsight.schema import LayerInfo

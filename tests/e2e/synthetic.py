@@ -10,7 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparsight.maths.correlation import CorrelationSummary
-from sparsight.measure.measurement import BatchStatistics, LayerAccumulator, LayerMeasurement
+from sparsight.measure.accumulator import LayerAccumulator
+from sparsight.measure.batch import BatchStatistics
+from sparsight.measure.measurement import LayerMeasurement
 from sparsight.probes.probe_set import shown_probes
 from sparsight.runs.writer import RunWriter
 from sparsight.schema import LayerInfo
@@ -111,13 +113,18 @@ def measure(plan: Plan, index: int, epoch: int, probes: NDArray[Any]) -> LayerMe
     detail = _detail(probes, info.map_shape)
     share = level - (0.05 + 0.5 * fall) * detail + 0.01 * random.normal(size=detail.shape)
     entropy = np.clip(share, 0.02, 1) * np.log(info.channels)
+    shape = entropy.shape
     growth = 1 + (25 if plan.overfits else 2) * depth * turned
     accumulator = LayerAccumulator(info, tuple(range(plan.shown)))
     accumulator.update(
         BatchStatistics(
             entropy=entropy.astype(np.float32),
-            scale_free_entropy=np.full(entropy.shape, 0.9 + 0.03 * turned * depth, np.float32),
-            rms=np.full(entropy.shape, 0.12 * growth, np.float32),
+            companions={
+                "scale_free_entropy": np.full(shape, 0.9 + 0.03 * turned * depth, np.float32),
+                "hoyer_sparsity": np.full(shape, 0.2 + 0.3 * fall, np.float32),
+                "rms": np.full(shape, 0.12 * growth, np.float32),
+            },
+            channel_sums=random.normal(0, 0.05 * growth * entropy.size, info.channels),
             relu_maximum=random.normal(0.9 - 0.6 * fall, 0.5, info.channels).astype(np.float32),
             relu_zeros=int(entropy.size * info.channels * (0.5 + 0.3 * fall)),
         ),

@@ -17,7 +17,9 @@ from tests.tensorboards import TensorBoard, tensorboard
 
 from sparsight import schema
 from sparsight.maths.correlation import correlation_summary
-from sparsight.measure.measurement import BatchStatistics, LayerAccumulator, LayerMeasurement
+from sparsight.measure.accumulator import LayerAccumulator
+from sparsight.measure.batch import BatchStatistics
+from sparsight.measure.measurement import LayerMeasurement
 from sparsight.probes.probe_set import shown_probes
 from sparsight.runs.writer import EventSink, RunWriter
 
@@ -32,7 +34,7 @@ def measure(
     entropy = rng.uniform(0, np.log(channels), (probes, *shape)).astype(np.float32)
     layer = schema.LayerInfo(name, "Conv2d", channels, shape, 1, "linear output")
     accumulator = LayerAccumulator(layer, (0, 1, 2))
-    accumulator.update(BatchStatistics(entropy, rms=entropy + 1), first=0)
+    accumulator.update(BatchStatistics(entropy, {"rms": entropy + 1}), first=0)
     return accumulator.result(correlation_summary(rng.normal(size=(channels, 9))))
 
 

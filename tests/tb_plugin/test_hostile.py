@@ -15,7 +15,8 @@ from tests.tb_plugin.damage import huge_tensor, map_header, maps_value, packed, 
 from tests.tensorboards import LOADERS
 
 from sparsight import schema
-from sparsight.measure.measurement import BatchStatistics, LayerAccumulator
+from sparsight.measure.accumulator import LayerAccumulator
+from sparsight.measure.batch import BatchStatistics
 from sparsight.probes.probe_set import shown_probes
 from sparsight.runs import events
 from sparsight.runs.writer import RunWriter

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import torch.distributed as dist
 
-from sparsight.measure.measurement import LayerAccumulator
+from sparsight.measure.accumulator import LayerAccumulator
 
 __all__ = ["batches", "gather", "rank"]
 

@@ -14,10 +14,12 @@ from torch import Tensor, nn
 
 from sparsight.errors import ProbeError, TargetError, UsageError, nearest
 from sparsight.maths.correlation import Centre, correlation_summary
-from sparsight.measure.measurement import BatchStatistics, LayerAccumulator, LayerMeasurement
+from sparsight.measure.accumulator import LayerAccumulator
+from sparsight.measure.batch import BatchStatistics
+from sparsight.measure.measurement import LayerMeasurement
 from sparsight.schema import LayerInfo
 
-from ..functional import rfav_entropy, rfav_statistics
+from ..functional import channel_sums, rfav_entropy, rfav_statistics
 from ..layers.capture import Capture
 from ..layers.output_layers import FeedTrace
 from ..layers.relu import ReluTrace
@@ -72,7 +74,7 @@ def measure(
     layer depends and whose entropy falls by design (where there are only such, these are measured);
     `layers` chooses by name or glob instead. A layer that runs several times is measured
     each time, as "name", "name#2" and so on. `shown` are the probes whose maps are kept. With
-    `statistics="entropy"` scale-free entropy, RMS and the ReLU's fractions are left out. `mask` is
+    `statistics="entropy"` all but the entropy and the filters' correlations is left out. `mask` is
     a mask of the probes, [N, *map], 0 at padded positions, or names their input that is one: in
     layers whose maps have its shape those positions are left out of everything, and NaN in maps.
 
@@ -205,17 +207,23 @@ class _Probing:
             self._measure(label, output, channel_axis(module))
 
     def _measure(self, label: str, output: Tensor, axis: int) -> None:
-        if not self.everything:
-            entropy = rfav_entropy(output, axis)
-            statistics = BatchStatistics(_map(entropy))
-        else:
-            entropy, rms, scale_free = rfav_statistics(output, axis)
-            statistics = BatchStatistics(_map(entropy), _map(scale_free), _map(rms))
+        if self.everything:
+            found, sums = rfav_statistics(output, axis)
             self._trace.follow(label, output)
+        else:
+            found, sums = {"entropy": rfav_entropy(output, axis)}, None
+        entropy = found.pop("entropy")
         self._shapes[label] = entropy.shape
         mask = self._mask_of(label)
-        counted = None if mask is None else _map(mask)
-        self._outputs[label] = replace(statistics, counted=counted)
+        finite = entropy.isfinite()
+        if sums is not None and (mask is not None or not finite.all()):
+            sums = channel_sums(output, axis, finite if mask is None else finite & mask)
+        self._outputs[label] = BatchStatistics(
+            entropy=_map(entropy),
+            companions={name: _map(values) for name, values in found.items()},
+            channel_sums=None if sums is None else sums.cpu().numpy(),
+            counted=None if mask is None else _map(mask),
+        )
 
     def _mask_of(self, label: str) -> Tensor | None:
         """The mask, true where positions count, if it has the shape of the layer's maps."""

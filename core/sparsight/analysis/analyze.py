@@ -23,7 +23,8 @@ from ..inference.batch_memory import activation_bytes, batch_that_fits, usual_ba
 from ..inference.correlation_graph import device_summariser
 from ..inference.session import Batch, TapSession
 from ..maths.correlation import Centre, Summarise, correlation_summary
-from ..measure.measurement import BatchStatistics, LayerAccumulator
+from ..measure.accumulator import LayerAccumulator
+from ..measure.batch import BatchStatistics
 from ..probes.probe_set import (
     InputSpec,
     ProbeSet,
@@ -33,7 +34,7 @@ from ..probes.probe_set import (
     shown_positions,
 )
 from ..probes.sample_axes import with_axes
-from ..schema import COLUMNS, LayerInfo
+from ..schema import STATISTICS, LayerInfo
 from ..system.devices import Device
 from .classification import Evaluation
 from .tables import Measurements
@@ -67,7 +68,8 @@ class Settings:
     layers: Sequence[str] | None = None
     """Names or globs; None for all layers but the output layers."""
     statistics: str | Collection[str] = "all"
-    """"entropy", "all", or names of `schema.COLUMNS`."""
+    """"all", "correlation" for all that is known of filters, or names of `schema.STATISTICS`;
+    entropy is always measured."""
     batch_size: int | None = None
     """Samples at once; None for what memory allows, on a CPU 16 at most."""
     device: str = "auto"
@@ -98,15 +100,14 @@ class Settings:
     def computed(self) -> frozenset[str]:
         """What has to be computed beside H. Raises UsageError for an unknown statistic."""
         names = [self.statistics] if isinstance(self.statistics, str) else self.statistics
-        columns = [column.name for column in COLUMNS]
         chosen: set[str] = set()
         for name in names:
             if name == "all":
-                chosen |= {_computed(column) for column in columns}
-            elif name in columns or name == "correlation":
-                chosen.add(_computed(name))
+                chosen |= {statistic.measured for statistic in STATISTICS.values()}
+            elif name in STATISTICS or name == "correlation":
+                chosen.add(STATISTICS[name].measured if name in STATISTICS else name)
             else:
-                known = ["entropy", "all", "correlation", *columns]
+                known = ["all", "correlation", *STATISTICS]
                 raise UsageError(f"unknown statistic {name!r}; {nearest(name, known)}")
         return frozenset(chosen - {"entropy"})
 
@@ -131,7 +132,8 @@ def analyze(
 
     `layers` holds names or globs; without it all layers are measured but the output layers, on
     whose values no other layer depends; where there are only such, these.
-    `statistics` is "entropy", "all", or names of `schema.COLUMNS`. `shown` is how many probes,
+    `statistics` is "all", "entropy", or names of `schema.STATISTICS`, and "correlation" for all
+    that is known of filters; entropy is always measured. `shown` is how many probes,
     spread over the set, or which, have their entropy maps kept. `mask` names an input, [N, L],
     that is 0 at padded positions, which are left out. `memory_limit`, in bytes, bounds the batch
     that is chosen where none is given, and a CUDA device's arena. `input_axes` says for inputs that
@@ -417,12 +419,6 @@ def layer_info(tap: Tap) -> LayerInfo:
         tapped_at=tap.tapped_at,
         batch_norm_folded=tap.batch_norm_folded,
     )
-
-
-def _computed(column: str) -> str:
-    if column.startswith("correlation") or column == "constant_filters":
-        return "correlation"
-    return "entropy" if column.startswith("entropy") or column == "nan_share" else column
 
 
 def _correlation(model: Model, tap: Tap, centre: Centre, summarise: Summarise | None) -> Any:

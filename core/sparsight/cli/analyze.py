@@ -111,7 +111,7 @@ def analyze(
     statistics: Annotated[
         str,
         typer.Option(
-            help="entropy, all, or names of columns, comma-separated.",
+            help="entropy, all, or names of statistics, comma-separated.",
             rich_help_panel=_MEASURING,
         ),
     ] = "all",

@@ -18,7 +18,7 @@ from ..errors import ModelError, ProbeError, UsageError
 from ..graph.model import open_model
 from ..probes.probe_set import ProbeSet, load_probes, shown_positions, shown_probes
 from ..probes.sources import Arrays, PictureOptions, choose, out_of_range, read_probes
-from ..schema import ShownProbes
+from ..schema import STATISTICS, ShownProbes
 from .output import console, number, plain, print_table, progress, remark
 
 __all__ = ["Campaign", "Source"]
@@ -305,11 +305,11 @@ def _checkpoints(count: int) -> str:
 
 
 def _print_summary(step: int, results: dict[int, Measurements]) -> None:
-    columns = ["layer", "operator", "map", "D", "H / ln D", "scale-free", "RMS", "dead"]
     names = ["scale_free_entropy", "rms", "dead_fraction"]
     if any(m.statistics["nan_share"] > 0 for m in results[step]):
-        columns.append("NaN share")
         names.append("nan_share")
+    symbols = (STATISTICS[name].symbol for name in ("relative_entropy", *names))
+    columns = ["layer", "operator", "map", "D", *symbols]
     rows = [
         [
             m.layer.name,

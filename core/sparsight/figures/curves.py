@@ -14,9 +14,10 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter
 
 from ..errors import UsageError
+from ..schema import STATISTICS, Statistic
 from . import colours, page
 from .runs import NamedRun
-from .statistics import STATISTICS, Statistic, grid, spread
+from .statistics import grid, label_of, spread
 
 __all__ = ["check_spread", "draw_curves"]
 
@@ -44,7 +45,7 @@ def draw_curves(
     figure, panels = _sheet(width, losses, wide, f"{statistic.title} over epochs", keys)
     for number, run in enumerate(runs):
         _draw_run(panels[0], run, layers[run.name], statistic, colour_of, number, with_spread)
-    panels[0].set_ylabel(statistic.unit)
+    panels[0].set_ylabel(label_of(statistic))
     values = [grid(run.run, layers[run.name], statistic) for run in runs]
     if statistic.logarithmic and _all_above_zero(values):
         panels[0].set_yscale("log")

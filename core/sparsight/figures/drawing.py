@@ -12,7 +12,7 @@ from typing import Literal
 from matplotlib.figure import Figure
 
 from ..errors import RunError, UsageError, nearest
-from ..schema import Kind
+from ..schema import Kind, Statistic
 from .colours import DASHES, Limits
 from .comparison import Base, kind_of
 from .correlations import draw_correlations
@@ -21,7 +21,7 @@ from .maps import Probe, check_maps, draw_maps, first_probe
 from .overview import draw_overview
 from .page import style
 from .runs import NamedRun, choose_layers, find_runs
-from .statistics import Statistic, statistic_of
+from .statistics import statistic_of
 
 __all__ = ["FigureOptions", "View", "draw"]
 

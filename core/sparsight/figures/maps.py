@@ -19,7 +19,7 @@ from PIL import Image
 
 from ..errors import UsageError
 from ..maths.entropy import relative_entropy
-from ..schema import LayerInfo
+from ..schema import STATISTICS, LayerInfo
 from . import colours, page
 from .comparison import Base, label_of, title_of
 from .runs import NamedRun
@@ -212,7 +212,7 @@ def _page(
     if run.onset is not None and run.onset in epochs:
         axes.get_xticklabels()[list(epochs).index(run.onset)].set_fontweight("bold")
         keys.append(Patch(alpha=0, label=f"{run.onset} in bold: onset, the lowest validation loss"))
-    label = label_of("relative entropy, H / ln D", base)
+    label = label_of(STATISTICS["relative_entropy"].label, base)
     page.colour_bar(figure, scale, list(figure.axes), label, below=True)
     shown = [m if m is not None else np.full((1, 1), np.nan) for row in rows for m in row.maps]
     page.legend(figure, [*keys, *page.nothing_key(shown)], width)

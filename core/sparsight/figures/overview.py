@@ -9,10 +9,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from ..schema import Statistic
 from . import colours, page
 from .comparison import Base, label_of, title_of
 from .runs import NamedRun
-from .statistics import Statistic, change, difference, grid
+from .statistics import change, difference, grid
+from .statistics import label_of as statistic_label
 
 __all__ = ["draw_overview"]
 
@@ -92,8 +94,8 @@ def _page(
     drawn = [values[run.name] for run in runs]
     if any(e[0] > first or e[-1] < last_edge for e in edges):
         drawn.append(np.array([[np.nan]]))  # epochs that only others have
-    unit = "doublings" if base and statistic.logarithmic else statistic.unit
-    page.colour_bar(figure, scale, list(figure.axes), label_of(unit, base), below)
+    label = label_of(statistic_label(statistic, compared=bool(base)), base)
+    page.colour_bar(figure, scale, list(figure.axes), label, below)
     page.legend(figure, [*page.onset_key(runs), *page.nothing_key(drawn)], width)
     return figure
 

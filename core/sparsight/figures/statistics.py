@@ -1,84 +1,20 @@
-"""What a layer has at each epoch: a recorded column, or something that follows from it."""
+"""Statistics of layers over the epochs of a run, and how they differ."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import schema
 from ..errors import UsageError, nearest
-from ..maths.entropy import relative_entropy
 from ..runs.reader import Run, Table
+from ..schema import STATISTICS, Statistic
 
-__all__ = ["STATISTICS", "Statistic", "change", "difference", "grid", "spread", "statistic_of"]
+__all__ = ["change", "difference", "grid", "label_of", "spread", "statistic_of"]
 
 Numbers = NDArray[np.float64]
-
-
-def _same(values: Numbers, channels: int) -> Numbers:
-    return values
-
-
-def _perplexity(values: Numbers, channels: int) -> Numbers:
-    return np.asarray(np.exp(values))
-
-
-def _relative(values: Numbers, channels: int) -> Numbers:
-    return np.asarray(relative_entropy(values, channels))
-
-
-@dataclass(frozen=True)
-class Statistic:
-    """One number of a layer at an epoch."""
-
-    name: str
-    title: str
-    unit: str
-    column: str
-    """The recorded column that it is made of."""
-    of: Callable[[Numbers, int], Numbers] = _same
-    """Its values, given those of the column and D."""
-    logarithmic: bool = False
-    """Spans orders of magnitude; differences are counted in doublings."""
-    spread: tuple[str, str] | None = None
-    """Columns of its 5th and 95th percentile over positions and probes."""
-
-
-_PERCENTILES = ("entropy_p5", "entropy_p95")
-_MADE = (
-    Statistic("relative_entropy", "Relative entropy", "H / ln D", "entropy", _relative),
-    Statistic("entropy", "RFAV entropy", "H in nats", "entropy"),
-    Statistic("perplexity", "Perplexity", "exp H, channels", "entropy", _perplexity),
-)
-
-
-_UNITS = {"rms": "RMS", "scale_free_entropy": "scale-free H / ln D"}
-_SHARES = ("of channels", "of activations", "of positions")
-
-
-def _stored(column: schema.Column) -> Statistic:
-    unit = f"share {column.unit}" if column.unit in _SHARES else column.unit
-    return Statistic(
-        name=column.name,
-        title=column.title,
-        unit=_UNITS.get(column.name, unit),
-        column=column.name,
-        logarithmic=column.name == "rms",
-    )
-
-
-STATISTICS: Mapping[str, Statistic] = {
-    **{column.name: _stored(column) for column in schema.COLUMNS},
-    **{
-        s.name: Statistic(s.name, s.title, s.unit, s.column, s.of, False, _PERCENTILES)
-        for s in _MADE
-    },
-}
-"""By the name that `--statistic` takes."""
 
 
 def statistic_of(name: str) -> Statistic:
@@ -86,6 +22,11 @@ def statistic_of(name: str) -> Statistic:
     if name not in STATISTICS:
         raise UsageError(f"no statistic is called {name!r}: {nearest(name, STATISTICS, 20)}")
     return STATISTICS[name]
+
+
+def label_of(statistic: Statistic, compared: bool = False) -> str:
+    """What stands at an axis or a colour bar; `compared` for changes and differences."""
+    return "doublings" if compared and statistic.logarithmic else statistic.label
 
 
 def grid(run: Run, layers: Sequence[str], statistic: Statistic) -> Numbers:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from ..errors import ModelError
+from ..schema import STATISTICS
 from .model import Model
 from .taps import Tap
 
@@ -38,11 +39,13 @@ class Instrumented:
     """By layer name, where it is known beforehand; then "plogp" is flattened."""
     outputs: Mapping[str, Mapping[str, str]]
     """By layer name, then by what it is: "plogp", the sum of p ln p, which is -H, [N, *map, 1];
-    "scaled_plogp", the same of a / rms(a), and "rms", [N, positions, 1]; "relu_zeros", at how many
-    positions the ReLU input is <= 0, [N, 1, D], with "relu_sums", sums of ReLU inputs that are NaN
-    if one of them is, or else with "relu_above", at how many it is > 0; or "relu_at_most_zero" and
-    "relu_above_zero", whether it is, [N, positions, D]; and "shape" of the tapped tensor, where
-    "plogp" is flattened, [N, positions, 1], and the map's shape is not known beforehand."""
+    what is measured of each RFAV beside it, by its name in the table, [N, positions, 1];
+    "channel_sums", sums of each channel over the positions, [N, 1, D], or "rfavs", the activations,
+    [N, positions, D]; "relu_zeros", at how many positions the ReLU input is <= 0, [N, 1, D], with
+    "relu_sums", sums of ReLU inputs that are NaN if one of them is, or else with "relu_above", at
+    how many it is > 0; or "relu_at_most_zero" and "relu_above_zero", whether it is, [N, positions,
+    D]; and "shape" of the tapped tensor, where "plogp" is flattened, [N, positions, 1], and the
+    map's shape is not known beforehand."""
     statistics: frozenset[str] = frozenset()
     """What is computed beside H."""
 
@@ -61,12 +64,13 @@ def instrument(
 ) -> Instrumented:
     """Append to a copy of the model's bytes what computes the statistics of these taps.
 
-    `statistics` is a subset of "scale_free_entropy", "rms", "dead_fraction" and "zero_fraction"
-    (all of them unless given); H is always computed. `by_position`, for batches of which not all
-    positions count, puts out whether each ReLU input is <= 0, and > 0: dearer. `with_nan`, where
-    ReLU inputs are NaN, counts those > 0 too. The model's opset may be 7 or newer.
+    `statistics` names what is measured (`schema.Statistic.measured`), all of it unless given; H is
+    always computed. `by_position`, for batches of which not all positions count, puts out the
+    activations, and whether each ReLU input is <= 0, and > 0: dearer. `with_nan`, where activations
+    or ReLU inputs are NaN, leaves those out of sums, and counts those > 0 too. The model's opset
+    may be 7 or newer.
     """
-    wanted = _STATISTICS if statistics is None else frozenset(statistics)
+    wanted = _STATISTICS if statistics is None else _STATISTICS & frozenset(statistics)
     prefix = _free_prefix(model)
     addition = onnx.ModelProto()
     outputs: dict[str, Mapping[str, str]] = {}
@@ -82,15 +86,18 @@ def instrument(
             map_shapes[tap.name] = shape
         counting = _Counting(_positions(model, tap), by_position, with_nan)
         bias = _added(model, tap)
-        outputs[tap.name] = _outputs(chain, tap, bias, wanted, shape is not None, counting)
+        outputs[tap.name] = _outputs(chain, tap, bias, wanted, shape, counting)
         addition.graph.node.extend(chain.nodes)
-        for key, name in outputs[tap.name].items():
+        # What stands for two things is one output.
+        for name, key in {name: key for key, name in outputs[tap.name].items()}.items():
             element_type = _TYPES.get(key, kind)
             addition.graph.output.append(helper.make_tensor_value_info(name, element_type, None))
     return Instrumented(model, addition.SerializeToString(), map_shapes, outputs, wanted)
 
 
-_STATISTICS = frozenset({"scale_free_entropy", "rms", "dead_fraction", "zero_fraction"})
+_ELSEWHERE = {"entropy", "correlation"}  # always computed, and of weights
+_STATISTICS = frozenset(s.measured for s in STATISTICS.values()) - _ELSEWHERE
+_OF_RELU = {"dead_fraction", "zero_fraction"}
 
 _TYPES = {
     "shape": TensorProto.INT64,
@@ -182,28 +189,27 @@ def _outputs(
     tap: Tap,
     bias: NDArray[Any] | None,
     wanted: frozenset[str],
-    flatten: bool,
+    shape: tuple[int, ...] | None,
     counting: _Counting,
 ) -> dict[str, str]:
-    """`bias` is what the tapped tensor lacks."""
-    rfavs = _channels_last(chain, tap, tap.tensor, flatten, bias)
+    """`bias` is what the tapped tensor lacks, `shape` that of its map, where it is known."""
+    rfavs = _channels_last(chain, tap, tap.tensor, shape is not None, bias)
     outputs = {}
-    if rfavs.flattened and not flatten:
+    if rfavs.flattened and shape is None:
         outputs["shape"] = chain.add("Shape", tap.tensor, output="shape")
-    if wanted & {"scale_free_entropy", "rms"}:
-        flat = _flat(chain, tap, rfavs)
-        highest = chain.reduce("ReduceMax", flat, [_CHANNELS])
-        shifted = chain.add("Sub", flat, highest)
-        outputs |= _scaled(chain, flat, shifted, highest, wanted)
-        if rfavs.flattened:  # they are there, and save LogSoftmax
-            outputs["plogp"] = _shifted_plogp(chain, shifted, "plogp")
+    if wanted - _OF_RELU:
+        outputs |= _companions(chain, tap, rfavs, wanted)
     if "plogp" not in outputs:
         outputs["plogp"] = _plogp(chain, rfavs.name, rfavs.axis, "plogp")
-    if tap.relu is not None and wanted & {"dead_fraction", "zero_fraction"}:
+    if "channel_mean_share" in wanted:
+        positions = _UNKNOWN if shape is None else math.prod(shape)
+        flat, own = _flat(chain, tap, rfavs), replace(counting, positions=positions)
+        outputs |= _channel_sums(chain, flat, outputs["plogp"], own)
+    if tap.relu is not None and wanted & _OF_RELU:
         same = tap.relu == tap.tensor and bias is None
         inputs = rfavs if same else _channels_last(chain, tap, tap.relu, flatten=True)
-        flat = _flat(chain, tap, inputs)
-        outputs |= _relu(chain, flat, counting)
+        sums = outputs.get("channel_sums") if same else None
+        outputs |= _relu(chain, _flat(chain, tap, inputs), counting, sums)
     return outputs
 
 
@@ -289,10 +295,8 @@ def _plogp(chain: _Chain, values: str, axis: int, output: str) -> str:
     return chain.reduce("ReduceSum", products, [axis], output)
 
 
-def _scaled(
-    chain: _Chain, rfavs: str, shifted: str, highest: str, wanted: frozenset[str]
-) -> dict[str, str]:
-    """RMS, and the sum of p ln p of the RFAV divided by it.
+def _companions(chain: _Chain, tap: Tap, rfavs: _Rfavs, wanted: frozenset[str]) -> dict[str, str]:
+    """What is measured of each RFAV beside its entropy; and that, where it comes for less.
 
     Divided by the peak first, so that no square overflows or vanishes; ReduceMax and ReduceMin take
     a fifth of the time of Abs and ReduceMax, and a division of all numbers half as long again as a
@@ -300,23 +304,45 @@ def _scaled(
     which is dense; where a peak or an RMS is not zero it is lost in rounding, or cancels. The
     softmax of a / rms is that of (a - max a) / rms, whose exponentials are at most 1.
     """
+    flat = _flat(chain, tap, rfavs)
+    highest = chain.reduce("ReduceMax", flat, [_CHANNELS])
+    lowest = chain.reduce("ReduceMin", flat, [_CHANNELS])
+    shifted = chain.add("Sub", flat, highest)
     tiny = chain.numbers(2.0**-126)  # the smallest normal number of float32
-    outputs = {}
-    lowest = chain.reduce("ReduceMin", rfavs, [_CHANNELS])
     peak = chain.add("Add", chain.add("Max", highest, chain.add("Neg", lowest)), tiny)
-    unit = chain.add("Mul", rfavs, chain.add("Reciprocal", peak))
+    unit = chain.add("Mul", flat, chain.add("Reciprocal", peak))
     squares = chain.reduce("ReduceMean", chain.add("Mul", unit, unit), [_CHANNELS])
-    rms = chain.add("Mul", peak, chain.add("Sqrt", squares), output="rms")
-    if "rms" in wanted:
+    root = chain.add("Sqrt", squares)
+    rms = chain.add("Mul", peak, root, output="rms")
+    outputs = {}
+    if wanted & {"rms", "channel_mean_share"}:
         outputs["rms"] = rms
     if "scale_free_entropy" in wanted:
         inverse = chain.add("Reciprocal", chain.add("Add", rms, tiny))
-        normal = chain.add("Mul", shifted, inverse)
-        outputs["scaled_plogp"] = _shifted_plogp(chain, normal, "scaled_plogp")
+        plogp = _shifted_plogp(chain, chain.add("Mul", shifted, inverse))
+        highest_entropy = math.log(tap.channels) or math.nan
+        per_highest = chain.numbers(-1 / highest_entropy)
+        outputs["scale_free_entropy"] = chain.add("Mul", plogp, per_highest, output="scale_free")
+    if "hoyer_sparsity" in wanted:
+        outputs["hoyer_sparsity"] = _hoyer(chain, tap.channels, unit, chain.add("Add", root, tiny))
+    if rfavs.flattened:  # what is shifted is there, and saves LogSoftmax
+        outputs["plogp"] = _shifted_plogp(chain, shifted, "plogp")
     return outputs
 
 
-def _shifted_plogp(chain: _Chain, values: str, output: str) -> str:
+def _hoyer(chain: _Chain, channels: int, unit: str, root: str) -> str:
+    """Hoyer sparsity, from RFAVs divided by their peak and the root of their mean square.
+
+    |a|_1 / |a|_2 = sqrt(D) * mean|a| / rms(a). Of zeros, mean and root are the same tiny number.
+    """
+    mean = chain.reduce("ReduceMean", chain.add("Abs", unit), [_CHANNELS])
+    ratio = chain.add("Div", chain.add("Add", mean, chain.numbers(2.0**-126)), root)
+    largest = math.sqrt(channels)
+    factor = chain.numbers(largest / (largest - 1) if channels > 1 else math.nan)
+    return chain.add("Mul", chain.add("Sub", chain.numbers(1), ratio), factor, output="hoyer")
+
+
+def _shifted_plogp(chain: _Chain, values: str, output: str = "") -> str:
     """`_plogp` of flat RFAVs that are shifted by their maximum: three fifths of its time, since the
     exponentials are computed once.
 
@@ -330,12 +356,30 @@ def _shifted_plogp(chain: _Chain, values: str, output: str) -> str:
     return chain.add("Sub", mean, chain.add("Log", total), output=output)
 
 
-def _relu(chain: _Chain, inputs: str, counting: _Counting) -> dict[str, str]:
+def _channel_sums(chain: _Chain, rfavs: str, plogp: str, counting: _Counting) -> dict[str, str]:
+    """Sums of each channel over the positions, or what they are made of, [N, positions, D].
+
+    An RFAV without an entropy does not count. That none is, the entropies tell; where one is,
+    another graph leaves them out (see `session`).
+    """
+    if counting.by_position or (counting.with_nan and chain.opset < _WHERE):
+        return {"rfavs": rfavs}
+    if counting.with_nan:
+        rows = chain.add("Reshape", plogp, chain.constant(np.array([0, -1, 1], np.int64)))
+        rfavs = chain.add("Where", chain.add("IsNaN", rows), chain.numbers(0), rfavs)
+    return {"channel_sums": _sums(chain, rfavs, counting, "channel_sums")}
+
+
+_WHERE = 9
+"""The opset that brings Where and IsNaN."""
+
+
+def _relu(chain: _Chain, inputs: str, counting: _Counting, sums: str | None) -> dict[str, str]:
     """How often ReLU inputs, [N, positions, D], are <= 0, and what tells of NaN among them.
 
     Where no input is NaN one count tells dead channels and zeros, and is sure where a NaN in a
-    maximum would not be. That none is, their sums tell, at a part of what a second count takes; it
-    is taken for the few networks that need it (see `session`).
+    maximum would not be. That none is, their sums tell (`sums`, where they are there), at a part of
+    what a second count takes; it is taken for the few networks that need it (see `session`).
     """
     if counting.by_position:
         return {
@@ -346,7 +390,7 @@ def _relu(chain: _Chain, inputs: str, counting: _Counting) -> dict[str, str]:
     if counting.with_nan:
         above = _above_zero(chain, inputs)
         return outputs | {"relu_above": _count(chain, above, counting, "relu_above")}
-    return outputs | {"relu_sums": _sums(chain, inputs, counting, "relu_sums")}
+    return outputs | {"relu_sums": sums or _sums(chain, inputs, counting, "relu_sums")}
 
 
 def _count(chain: _Chain, condition: str, counting: _Counting, output: str) -> str:

@@ -18,14 +18,17 @@ from ..graph.instrument import Instrumented, instrument
 from ..graph.model import Model
 from ..graph.shape_inference import sides
 from ..graph.taps import Tap
-from ..measure.measurement import BatchStatistics
+from ..measure.batch import BatchStatistics
 from ..probes.probe_set import SampleAxes, rows_of
+from ..schema import STATISTICS
 from .batch_axis import Layout, default_layout, exchanged, found_layout, is_clear
 from .runtime import Program, Session
 
 __all__ = ["Batch", "TapSession"]
 
 Arrays = Mapping[str, NDArray[Any]]
+
+_OF_EACH_RFAV = {s.measured: s for s in STATISTICS.values() if s.averaged is not None}
 
 _FIRST_PART = 2  # samples: with one alone it does not show where the probes are
 _CACHE = 2**23
@@ -69,6 +72,7 @@ class TapSession:
         self._layouts: dict[str, Layout | None] = {}
         self._opened = partial(Session, threads=threads, memory_limit=memory_limit, bound=bound)
         self._folder = folder
+        self._counts_nan = False
         self._open(instrumented, device)
         self.device = self.runtime.device
         self._divisible = not self.device.accelerator and _is_divisible(instrumented.model, axes)
@@ -90,7 +94,7 @@ class TapSession:
         """
         names = [*self._names, *outputs]
         values = self._in_parts(names, feeds, count)
-        if self._may_hold_nan(values):
+        if not self._counts_nan and self._may_hold_nan(values):
             self._count_nan()
             names = [*self._names, *outputs]
             values = self._in_parts(names, feeds, count)
@@ -104,22 +108,26 @@ class TapSession:
         self._instrumented = instrumented
         self._outputs = instrumented.outputs
         self._map_shapes = instrumented.map_shapes
-        self._names = [name for part in self._outputs.values() for name in part.values()]
+        everything = (name for part in self._outputs.values() for name in part.values())
+        self._names = list(dict.fromkeys(everything))
         self._shapes = frozenset(p["shape"] for p in self._outputs.values() if "shape" in p)
-        self._sums = [part["relu_sums"] for part in self._outputs.values() if "relu_sums" in part]
+        parts = self._outputs.values()
+        self._sums = [part["relu_sums"] for part in parts if "relu_sums" in part]
+        self._sums += [part["plogp"] for part in parts if "channel_sums" in part]
         content, weights = instrumented.content, instrumented.model.weights
         program = Program(content, weights, self._folder, self._source)
         self.runtime = self._opened(program, device)
 
     def _may_hold_nan(self, values: Arrays) -> bool:
         """Whether ReLU inputs may hold a NaN that nobody counts: their sums are NaN then, or where
-        they hold infinities of both signs."""
+        they hold infinities of both signs; or whether sums hold RFAVs without an entropy."""
         return any(bool(np.isnan(values[name]).any()) for name in self._sums)
 
     def _count_nan(self) -> None:
-        """Open the model anew, with chains that tell how many ReLU inputs are NaN."""
+        """Open the model anew, with chains that leave out what is NaN, and tell how much is."""
         made, device = self._instrumented, self.device.name
         self.runtime.close()
+        self._counts_nan = True
         self._open(instrument(made.model, self._taps, made.statistics, with_nan=True), device)
 
     @property
@@ -204,18 +212,21 @@ class TapSession:
             )
         highest = float(np.log(tap.channels))
 
-        def maps(key: str) -> NDArray[Any] | None:
-            return layout.maps(part[key], shape, count)[:kept, ..., 0] if key in part else None
+        def maps(key: str) -> NDArray[Any]:
+            found = layout.maps(part[key], shape, count)[:kept]
+            return found[..., 0] if found.shape[-1] == 1 else found
 
-        entropy, scaled = maps("plogp"), maps("scaled_plogp")
-        assert entropy is not None  # every chain puts it out
-        if scaled is not None:
-            unknown = np.full_like(scaled, np.nan)
-            scaled = np.clip(-scaled / highest, 0, 1) if tap.channels > 1 else unknown
+        companions = {  # within their range, which rounding may leave
+            name: np.clip(maps(name), *_OF_EACH_RFAV[name].limits(tap.channels))
+            for name in part.keys() & _OF_EACH_RFAV.keys()
+        }
+        sums, rfavs = part.get("channel_sums"), part.get("rfavs")
+        entropy = np.clip(-maps("plogp"), 0, highest)
         statistics = BatchStatistics(
-            entropy=np.clip(-entropy, 0, highest),
-            scale_free_entropy=scaled,
-            rms=maps("rms"),
+            entropy=entropy,
+            companions=companions,
+            channel_sums=None if sums is None else _counted(sums, count, kept),
+            rfavs=None if rfavs is None else layout.maps(rfavs, shape, count)[:kept],
         )
         # A ReLU behind a sum with more positions than the layer has says nothing about the layer.
         each = part.get("relu_at_most_zero")

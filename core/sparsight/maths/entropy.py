@@ -11,11 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import UsageError
+from .rfav import Floats, as_float, channels_last, peak_and_rms, scaled_by
 
 __all__ = ["relative_entropy", "rfav_entropy", "rfav_rms", "scale_free_entropy"]
-
-Floats = NDArray[np.floating[Any]]
 
 
 def rfav_entropy(activations: NDArray[Any], axis: int = 1) -> Floats:
@@ -27,7 +25,7 @@ def rfav_entropy(activations: NDArray[Any], axis: int = 1) -> Floats:
     gives [N, A, B]. Computed in float32, or in float64 for float64 input. An RFAV that holds a NaN
     or an infinity, or whose values lie further apart than the type reaches, has H = NaN.
     """
-    rfavs = _channels_last(activations, axis)
+    rfavs = channels_last(activations, axis)
     with np.errstate(invalid="ignore", over="ignore", under="ignore"):
         shifted = rfavs - rfavs.max(axis=-1, keepdims=True)  # inf - inf = NaN, as wanted
         exponentials = np.exp(shifted)
@@ -40,7 +38,7 @@ def rfav_entropy(activations: NDArray[Any], axis: int = 1) -> Floats:
 
 def relative_entropy(entropy: NDArray[Any], channels: int) -> Floats:
     """H / ln D, between 0 (sparse) and 1 (dense); NaN for D = 1, where it says nothing."""
-    values = _as_float(entropy)
+    values = as_float(entropy)
     if channels <= 1:
         return np.full_like(values, np.nan)
     return values / values.dtype.type(np.log(channels))
@@ -51,7 +49,7 @@ def rfav_rms(activations: NDArray[Any], axis: int = 1) -> Floats:
 
     NaN where the RFAV holds a NaN or an infinity. Does not overflow for any finite input.
     """
-    return _rms(_channels_last(activations, axis))[1]
+    return peak_and_rms(channels_last(activations, axis))[1]
 
 
 def scale_free_entropy(activations: NDArray[Any], axis: int = 1) -> Floats:
@@ -61,38 +59,11 @@ def scale_free_entropy(activations: NDArray[Any], axis: int = 1) -> Floats:
     sparse. An RFAV of zeros has no pattern and counts as dense: 1. NaN as in `rfav_entropy`, and
     for D = 1.
     """
-    rfavs = _channels_last(activations, axis)
-    peak, rms = _rms(rfavs)
+    rfavs = channels_last(activations, axis)
+    peak, rms = peak_and_rms(rfavs)
     with np.errstate(invalid="ignore"):
         # Divided by the peak first, so that no square overflows or vanishes.
-        scaled = rfavs / np.where(peak > 0, peak, 1)[..., None]
+        scaled = scaled_by(rfavs, peak)
         normal = np.where(rms > 0, rms / np.where(peak > 0, peak, 1), 1)
         result = relative_entropy(rfav_entropy(scaled / normal[..., None], -1), rfavs.shape[-1])
     return np.where(np.isfinite(peak), result, np.nan).astype(rfavs.dtype)
-
-
-def _rms(rfavs: Floats) -> tuple[Floats, Floats]:
-    with np.errstate(invalid="ignore", under="ignore"):
-        peak: Floats = np.abs(rfavs).max(axis=-1)
-        scaled = rfavs / np.where(peak > 0, peak, 1)[..., None]
-        rms: Floats = peak * np.sqrt(np.square(scaled).mean(axis=-1))
-    return peak, np.where(np.isfinite(peak), rms, np.nan).astype(rfavs.dtype)
-
-
-def _channels_last(activations: NDArray[Any], axis: int) -> Floats:
-    values = _as_float(activations)
-    if not values.ndim or not -values.ndim <= axis < values.ndim:
-        raise UsageError(f"channel axis {axis} does not exist in an array of shape {values.shape}")
-    if values.shape[axis] == 0:
-        raise UsageError(f"an array of shape {values.shape} has no channels along axis {axis}")
-    return np.moveaxis(values, axis, -1)
-
-
-def _as_float(values: NDArray[Any]) -> Floats:
-    array = np.asarray(values)
-    if array.dtype == np.float64 or array.dtype == np.float32:
-        return array
-    if array.dtype.kind == "c":
-        raise UsageError("complex activations have no RFAV entropy")
-    wide = array.dtype.kind in "iu" and array.itemsize > 2  # float32 would round such integers
-    return array.astype(np.float64 if wide else np.float32)

@@ -25,6 +25,7 @@ from .framing import VERSION, decode_metadata, encode_metadata
 from .layers import COLUMNS, Column, LayerInfo, decode_layers, encode_layers
 from .maps import MAP_BYTES, MAX_SIDE, EncodedMaps, decode_maps, encode_maps
 from .shown import ShownProbes, decode_probes, probe_digest
+from .statistics import STATISTICS, Statistic
 from .steps import Event, counting, surviving
 from .tags import GLOBAL_STEP_TAG, LAYERS_PLUGIN, MAPS_PLUGIN, PLUGIN_OF, Kind, kind_of, tag_of
 
@@ -36,6 +37,7 @@ __all__ = [
     "MAP_BYTES",
     "MAX_SIDE",
     "PLUGIN_OF",
+    "STATISTICS",
     "VERSION",
     "Column",
     "EncodedMaps",
@@ -43,6 +45,7 @@ __all__ = [
     "Kind",
     "LayerInfo",
     "ShownProbes",
+    "Statistic",
     "counting",
     "decode_layers",
     "decode_maps",

@@ -9,6 +9,7 @@ from typing import Any
 from sparsight.errors import SchemaError
 
 from .framing import VERSION, counts, decode_metadata, strings, to_json
+from .statistics import recorded
 
 
 @dataclass(frozen=True)
@@ -20,22 +21,7 @@ class Column:
     title: str
 
 
-COLUMNS = (
-    Column("entropy", "nats", "RFAV entropy H, mean"),
-    Column("entropy_std", "nats", "RFAV entropy H, standard deviation"),
-    Column("entropy_p5", "nats", "RFAV entropy H, 5th percentile"),
-    Column("entropy_p50", "nats", "RFAV entropy H, median"),
-    Column("entropy_p95", "nats", "RFAV entropy H, 95th percentile"),
-    Column("scale_free_entropy", "of ln D", "Scale-free entropy, mean"),
-    Column("rms", "activation", "RMS of the activations"),
-    Column("dead_fraction", "of channels", "Dead channels"),
-    Column("zero_fraction", "of activations", "Zeros after the ReLU"),
-    Column("nan_share", "of positions", "Positions with NaN or infinity"),
-    Column("correlation_mean", "coefficient", "Filter correlation, mean"),
-    Column("correlation_mean_absolute", "coefficient", "Filter correlation, mean absolute"),
-    Column("correlation_largest", "coefficient", "Filter correlation, largest"),
-    Column("constant_filters", "filters", "Filters without variance"),
-)
+COLUMNS = tuple(Column(s.name, s.unit, s.title) for s in recorded())
 """What this version records of a layer; a value that was not measured is NaN."""
 
 

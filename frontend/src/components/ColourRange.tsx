@@ -1,4 +1,5 @@
 import type { Mode } from "../data/statistics";
+import { withUnit } from "../data/statistics";
 import type { Policy } from "../render/scales";
 import type { Field } from "../state/fields";
 import { Select } from "./controls";
@@ -33,5 +34,5 @@ export function ColourRangeSelect<P extends Policy>(props: {
 
 /** What a legend calls a quantity in a mode: "RMS, change [doublings]". */
 export function legendTitle(title: string, mode: Mode, unit: string): string {
-  return `${title}${mode === "value" ? "" : `, ${mode}`} [${unit}]`;
+  return withUnit(`${title}${mode === "value" ? "" : `, ${mode}`}`, unit);
 }

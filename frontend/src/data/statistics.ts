@@ -1,33 +1,32 @@
 import { started } from "./movement";
 import type { LayerInfo, LayerTable } from "./layerTable";
 import { columnIndex, valueAt } from "./layerTable";
+import { ROWS } from "./statisticsTable";
 
-/** A number that a layer has at each epoch: a stored column, or something that follows from it. */
-export interface Statistic {
+/** A row of the table that Python has too: see `sparsight.schema.Statistic`. */
+export interface StatisticRow {
   readonly id: string;
   readonly title: string;
   /** As it stands before a number: "H / ln D 0.643". */
   readonly symbol: string;
+  readonly sentence: string;
+  readonly group: string;
+  /** Empty where there is none. */
   readonly unit: string;
-  /** The stored column it is made of. */
-  readonly column: string;
-  /** The range it cannot leave, or null. */
+  /** The range it cannot leave, or null where an end is open or depends on the layer. */
   readonly range: readonly [number, number] | null;
   /** Spans orders of magnitude: coloured by its logarithm, and its change is counted in doublings. */
   readonly logarithmic: boolean;
-  readonly of: (value: number, layer: LayerInfo) => number;
+  /** The stored column it is made of, and how. */
+  readonly column: string;
+  readonly derived: "as recorded" | "over ln D" | "exponential";
+  /** Columns of its 5th and 95th percentile, if they are recorded. */
+  readonly spread: readonly [string, string] | null;
 }
 
-const same = (value: number): number => value;
-
-function stored(
-  column: string,
-  title: string,
-  symbol: string,
-  unit: string,
-  range: readonly [number, number] | null,
-): Statistic {
-  return { id: column, title, symbol, unit, column, range, logarithmic: false, of: same };
+/** A number that a layer has at each epoch: a stored column, or something that follows from it. */
+export interface Statistic extends StatisticRow {
+  readonly of: (value: number, layer: LayerInfo) => number;
 }
 
 /** H / ln D, between 0 (sparse) and 1 (dense); NaN for one channel. */
@@ -35,34 +34,35 @@ export function relative(entropy: number, layer: LayerInfo): number {
   return layer.channels > 1 ? entropy / Math.log(layer.channels) : NaN;
 }
 
-export const RELATIVE_ENTROPY: Statistic = {
-  ...stored("entropy", "Relative entropy", "H / ln D", "of ln D", [0, 1]),
-  id: "relative_entropy",
-  of: relative,
+const DERIVED: Readonly<Record<StatisticRow["derived"], Statistic["of"]>> = {
+  "as recorded": (value) => value,
+  "over ln D": relative,
+  exponential: Math.exp,
 };
 
-export const STATISTICS: readonly Statistic[] = [
-  RELATIVE_ENTROPY,
-  stored("entropy", "Entropy", "H", "nats", null),
-  {
-    ...stored("entropy", "Perplexity", "exp H", "channels", null),
-    id: "perplexity",
-    of: Math.exp,
-  },
-  stored("scale_free_entropy", "Scale-free entropy", "scale-free", "of ln D", [0, 1]),
-  { ...stored("rms", "RMS of activations", "RMS", "activation", null), logarithmic: true },
-  stored("dead_fraction", "Dead channels", "dead", "of channels", [0, 1]),
-  stored("zero_fraction", "Zeros after the ReLU", "zero", "of activations", [0, 1]),
-  stored("nan_share", "NaN share", "NaN", "of positions", [0, 1]),
-  stored(
-    "correlation_mean_absolute",
-    "Filter correlation, mean absolute",
-    "mean |c|",
-    "coefficient",
-    [0, 1],
-  ),
-  stored("correlation_mean", "Filter correlation, mean", "mean c", "coefficient", [-1, 1]),
-];
+export const STATISTICS: readonly Statistic[] = ROWS.map((row) => ({
+  ...row,
+  of: DERIVED[row.derived],
+}));
+
+function named(id: string): Statistic {
+  const found = STATISTICS.find((statistic) => statistic.id === id);
+  if (!found) throw new Error(`the table has no statistic ${id}`);
+  return found;
+}
+
+export const RELATIVE_ENTROPY: Statistic = named("relative_entropy");
+
+/** The statistics by what the selector lists them under. */
+export function groups(): readonly (readonly [string, readonly Statistic[]])[] {
+  const titles = [...new Set(STATISTICS.map(({ group }) => group))];
+  return titles.map((title) => [title, STATISTICS.filter(({ group }) => group === title)] as const);
+}
+
+/** "Dead channels [share of channels]"; the title alone where there is no unit. */
+export function withUnit(title: string, unit: string): string {
+  return unit ? `${title} [${unit}]` : title;
+}
 
 /** The statistic of this name; relative entropy if there is none. */
 export function statisticOf(id: string): Statistic {

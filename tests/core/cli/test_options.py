@@ -23,11 +23,12 @@ from sparsight.analysis.classification import Evaluation
 from sparsight.analysis.tables import write_table
 from sparsight.cli import campaign, main
 from sparsight.errors import ProbeError, RunError, UsageError
-from sparsight.measure.measurement import BatchStatistics, LayerAccumulator
+from sparsight.measure.accumulator import LayerAccumulator
+from sparsight.measure.batch import BatchStatistics
 from sparsight.probes.probe_set import InputSpec
 from sparsight.probes.sources import PictureOptions, choose, out_of_range, read_probes
 from sparsight.runs.reader import read_run
-from sparsight.schema import LayerInfo
+from sparsight.schema import COLUMNS, LayerInfo
 
 node = graphs.node
 
@@ -179,7 +180,7 @@ def test_what_is_not_installed_is_said_before_anything_is_measured(folder, run, 
 def test_measurements_go_elsewhere(folder, monkeypatch):
     measured = sparsight.analyze(network(), PROBES, device="cpu")
     table = measured.to_numpy()
-    assert table.shape == (2, 14)
+    assert table.shape == (2, len(COLUMNS))
     assert table[0, 0] == measured[0].statistics["entropy"]
     measured.write(folder / "by_hand", step=3)
     assert read_run(folder / "by_hand").steps == (3,)

@@ -10,7 +10,7 @@ from sparsight.graph.model import open_model
 from sparsight.graph.taps import find_taps, select_taps
 from sparsight.inference.session import TapSession
 from sparsight.maths import entropy as core
-from sparsight.measure.measurement import LayerAccumulator
+from sparsight.measure.accumulator import LayerAccumulator
 
 SHAPES = [(3, 1), (3, 2), (4, 17), (2, 5, 7), (2, 16, 3, 4), (2, 1, 3, 3), (2, 3, 2, 3, 2)]
 HARD = [1e-30, 1e-3, 1.0, 8.0, 1e4, 1e30]
@@ -27,11 +27,11 @@ def assert_agrees(batch, activations, scale=1.0):
     shape = batch.entropy.shape
     wanted = reference.over_rfavs(reference.entropy, activations).reshape(shape)
     np.testing.assert_allclose(batch.entropy, wanted, atol=1e-5, rtol=1e-5)
-    wanted = reference.over_rfavs(reference.scale_free, activations).reshape(shape)
-    np.testing.assert_allclose(batch.scale_free_entropy, wanted, atol=1e-5)
-    finite = np.isfinite(wanted) | np.isfinite(batch.rms)
-    wanted = reference.over_rfavs(reference.rms, activations).reshape(shape)
-    np.testing.assert_allclose(batch.rms[finite], wanted[finite], rtol=1e-5)
+    assert batch.companions.keys() == reference.OF_EACH_RFAV.keys()
+    for name, function in reference.OF_EACH_RFAV.items():
+        found = batch.companions[name]
+        wanted = reference.over_rfavs(function, activations).reshape(shape)
+        np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=name != "rms" and 1e-5)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -68,8 +68,11 @@ def test_the_nodes_are_standard_onnx(opset):
     found = dict(zip(names, results, strict=True))
     entropy = -found["plogp"].reshape(2, 3, 4)
     np.testing.assert_allclose(entropy, core.rfav_entropy(values), atol=1e-5)
-    scaled = -found["scaled_plogp"].reshape(2, 3, 4) / np.log(6)
-    np.testing.assert_allclose(scaled, core.scale_free_entropy(values), atol=1e-5)
+    for name, function in reference.OF_EACH_RFAV.items():
+        wanted = reference.over_rfavs(function, values)
+        np.testing.assert_allclose(found[name].reshape(2, 3, 4), wanted, atol=1e-5)
+    sums = found["channel_sums"].sum((0, 1))
+    np.testing.assert_allclose(sums, values.sum((0, 2, 3)), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("offset", [1e4, -1e6, 1e6])
@@ -93,19 +96,22 @@ def test_nan_and_infinity_are_nan_and_nothing_else_is(channels, bad, rank):
     batch = measured(graphs.passing(rank, channels), values)
     wrong = wrong.reshape(batch.entropy.shape)
     np.testing.assert_array_equal(np.isnan(batch.entropy), wrong)
-    np.testing.assert_array_equal(np.isnan(batch.rms), wrong)
-    np.testing.assert_array_equal(np.isnan(batch.scale_free_entropy), wrong | (channels == 1))
+    for name in reference.OF_EACH_RFAV:
+        unknown = wrong | (channels == 1 and name != "rms")
+        np.testing.assert_array_equal(np.isnan(batch.companions[name]), unknown)
 
 
 def test_zeros_are_dense_and_ones_channel_has_no_relative_entropy():
     zeros = measured(graphs.passing(4, 5), np.zeros((2, 5, 3, 3), np.float32))
     np.testing.assert_allclose(zeros.entropy, np.log(5), rtol=1e-6)
-    np.testing.assert_allclose(zeros.scale_free_entropy, 1, rtol=1e-6)
-    assert (zeros.rms == 0).all()
+    np.testing.assert_allclose(zeros.companions["scale_free_entropy"], 1, rtol=1e-6)
+    assert (zeros.companions["hoyer_sparsity"] == 0).all()
+    assert (zeros.companions["rms"] == 0).all()
     assert zeros.relu_zeros == zeros.entropy.size * 5
     single = measured(graphs.passing(2, 1), graphs.random((4, 1)))
     assert (single.entropy == 0).all()
-    assert np.isnan(single.scale_free_entropy).all()
+    assert np.isnan(single.companions["scale_free_entropy"]).all()
+    assert np.isnan(single.companions["hoyer_sparsity"]).all()
 
 
 def test_a_nan_neither_hides_a_living_channel_nor_counts_as_zero():
@@ -159,6 +165,11 @@ def test_only_what_is_asked_for_is_computed():
     taps = select_taps(find_taps(model), ["layer"]).taps
     assert set(instrument(model, taps, ()).outputs["layer"]) == {"plogp"}
     assert set(instrument(model, taps, ["rms"]).outputs["layer"]) == {"plogp", "rms"}
+    hoyer = instrument(model, taps, ["hoyer_sparsity"]).outputs["layer"]
+    assert set(hoyer) == {"plogp", "hoyer_sparsity"}
+    means = instrument(model, taps, ["channel_mean_share"]).outputs["layer"]
+    assert set(means) == {"plogp", "rms", "channel_sums"}
+    assert set(instrument(model, taps, ["correlation"]).outputs["layer"]) == {"plogp"}
     zeros = instrument(model, taps, ["zero_fraction"]).outputs["layer"]
     assert set(zeros) == {"plogp", "relu_zeros", "relu_sums"}
 

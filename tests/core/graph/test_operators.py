@@ -646,21 +646,19 @@ def test_a_bias_that_the_next_operator_adds(name):
     made = instrument(model, [tap])
     if case.runs:
         batch = measured(model, tap, values, 3)
-        found = (batch.entropy, batch.scale_free_entropy, batch.rms)
+        found = (batch.entropy, *(batch.companions[name] for name in reference.OF_EACH_RFAV))
     else:  # the chain alone, of a graph without the operator
         proto = graphs.whole(made.content, model.weights)
         kept = [part for part in proto.graph.node if part.domain != MS]
         del proto.graph.node[:]
         proto.graph.node.extend(kept)
         names = made.outputs[tap.name]
-        parts = [names[part] for part in ("plogp", "scaled_plogp", "rms")]
+        parts = [names[part] for part in ("plogp", *reference.OF_EACH_RFAV)]
         del proto.graph.output[:]
         proto.graph.output.extend(onnx.ValueInfoProto(name=part) for part in parts)
-        entropy, scaled, rms = reference.tensors_of(
-            proto.SerializeToString(), {"x": values}, *parts
-        )
-        found = (-entropy, -scaled / np.log(6), rms)
-    functions = (reference.entropy, reference.scale_free, reference.rms)
+        entropy, *others = reference.tensors_of(proto.SerializeToString(), {"x": values}, *parts)
+        found = (-entropy, *others)
+    functions = (reference.entropy, *reference.OF_EACH_RFAV.values())
     for array, function in zip(found, functions, strict=True):
         rows = reference.over_rfavs(function, wanted, -1)
         np.testing.assert_allclose(array.ravel(), rows.ravel(), atol=1e-5)
@@ -768,8 +766,7 @@ def test_operator(name):
     assert tensor.shape[case.axis] == tap.channels
     for found, function in (
         (batch.entropy, reference.entropy),
-        (batch.scale_free_entropy, reference.scale_free),
-        (batch.rms, reference.rms),
+        *((batch.companions[n], function) for n, function in reference.OF_EACH_RFAV.items()),
     ):
         wanted = reference.over_rfavs(function, tensor, case.axis).reshape(found.shape)
         np.testing.assert_allclose(found, wanted, atol=1e-4)
@@ -839,8 +836,7 @@ def test_types_that_the_cpu_runs(element_type, operator):
     (tensor,) = reference.tensors_of(content, {"x": values}, "a")
     for found, function in (
         (batch.entropy, reference.entropy),
-        (batch.scale_free_entropy, reference.scale_free),
-        (batch.rms, reference.rms),
+        *((batch.companions[n], function) for n, function in reference.OF_EACH_RFAV.items()),
     ):
         wanted = reference.over_rfavs(function, tensor, axis).reshape(found.shape)
         np.testing.assert_allclose(found, wanted, atol=2e-5, rtol=1e-5)
@@ -858,18 +854,15 @@ def test_types_by_onnxs_own_evaluator(element_type):
     made = instrument(model, [tap])
     evaluator = ReferenceEvaluator(onnx.ModelProto.FromString(made.content))
     names = made.outputs[tap.name]
-    tensor, plogp, scaled, rms = evaluator.run(
-        [tap.tensor, names["plogp"], names["scaled_plogp"], names["rms"]], {"x": values}
-    )
+    parts = ["plogp", *reference.OF_EACH_RFAV]
+    outputs = [tap.tensor, *(names[part] for part in parts)]
+    tensor, plogp, *others = evaluator.run(outputs, {"x": values})
     assert plogp.dtype in (np.float32, np.float64)
     wide = np.asarray(tensor, np.float64)
-    wanted = reference.over_rfavs(reference.entropy, wide, -1)
-    np.testing.assert_allclose(-plogp.ravel(), wanted, atol=1e-5)
-    wanted = reference.over_rfavs(reference.scale_free, wide, -1)
-    np.testing.assert_allclose(-scaled.ravel() / np.log(6), wanted, atol=1e-5)
-    np.testing.assert_allclose(
-        rms.ravel(), reference.over_rfavs(reference.rms, wide, -1), rtol=1e-5
-    )
+    functions = (reference.entropy, *reference.OF_EACH_RFAV.values())
+    for found, function in zip((-plogp, *others), functions, strict=True):
+        wanted = reference.over_rfavs(function, wide, -1).ravel()
+        np.testing.assert_allclose(found.ravel(), wanted, atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize(

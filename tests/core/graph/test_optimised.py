@@ -29,7 +29,7 @@ from sparsight.graph.model import Model, open_model
 from sparsight.graph.operators import BIASED, OPERATORS, UNMEASURABLE, kind
 from sparsight.graph.taps import Tap, filters, find_taps
 from sparsight.inference.session import TapSession
-from sparsight.measure.measurement import BatchStatistics
+from sparsight.measure.batch import BatchStatistics
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of the exporter and the quantisers
 
@@ -108,9 +108,13 @@ def assert_same_or_said(before: list[Layer], after: list[Layer], left_out: int) 
         words = layer.tap.tapped_at
         if words == "linear output" and layer.tap.batch_norm_folded is not True:
             assert len(matching) == 1, layer.tap
-            for part in ("entropy", "scale_free_entropy", "rms"):
-                found = np.sort(getattr(layer.statistics, part).ravel())
-                wanted = np.sort(getattr(matching[0].statistics, part).ravel())
+            then, now = (
+                {"entropy": statistics.entropy, **statistics.companions}
+                for statistics in (matching[0].statistics, layer.statistics)
+            )
+            assert now.keys() == then.keys()
+            for part, values in now.items():
+                found, wanted = np.sort(values.ravel()), np.sort(then[part].ravel())
                 np.testing.assert_allclose(found, wanted, atol=2e-4, err_msg=layer.tap.name)
             words = "same"
         told[words] += 1

@@ -78,7 +78,7 @@ def test_tokens_that_a_model_flattens():
     content = graphs.model(nodes, {"x": ["n", 3, 4]}, ["y"], weights)
     batch = opened(content).run({"x": graphs.random((2, 3, 4))}, 2).layers["y"]
     assert batch.entropy.shape == (2, 3)
-    assert batch.rms.shape == (2, 3)
+    assert batch.companions["rms"].shape == (2, 3)
 
 
 @pytest.mark.parametrize("opset", [8, 11, 17])

@@ -14,11 +14,15 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from tests.core import reference
 
 from sparsight.errors import UsageError
 from sparsight.maths.correlation import correlation_summary
-from sparsight.measure.measurement import BatchStatistics, LayerAccumulator, LayerMeasurement
+from sparsight.measure.accumulator import LayerAccumulator
+from sparsight.measure.batch import BatchStatistics
+from sparsight.measure.measurement import LayerMeasurement
 from sparsight.schema import COLUMNS, LayerInfo
+from sparsight.schema.statistics import recorded
 
 CHANNELS = 7
 LAYER = LayerInfo("conv1", "Conv", CHANNELS, (), 1, "linear output")
@@ -42,8 +46,10 @@ def batch(entropy: np.ndarray) -> BatchStatistics:
     inputs = np.stack([np.random.default_rng(s).normal(-1, 1, (CHANNELS, 6)) for s in seeds])
     return BatchStatistics(
         entropy=entropy,
-        scale_free_entropy=np.where(broken, np.nan, entropy / HIGHEST / 2).astype(np.float32),
-        rms=np.where(broken, np.nan, entropy * 3).astype(np.float32),
+        companions={
+            "scale_free_entropy": np.where(broken, np.nan, entropy / HIGHEST / 2),
+            "rms": np.where(broken, np.nan, entropy * 3).astype(np.float32),
+        },
         relu_maximum=inputs.max(axis=(0, 2)).astype(np.float32) if probes else None,
         relu_zeros=int((inputs <= 0).sum()),
     )
@@ -138,19 +144,31 @@ class Probes:
     """Whether its ReLU inputs are told position by position, or as a maximum and a number."""
     counted: np.ndarray | None
     companions: bool
-    """Whether there are scale-free entropy and RMS."""
+    """Whether there are scale-free entropy, RMS and sums of channels."""
 
     def batch(self, first: int, last: int) -> BatchStatistics:
         """What the backend tells of these probes."""
         entropy = self.entropy[first:last]
         told: dict[str, Any] = {}
         if self.companions:
-            told |= {"scale_free_entropy": entropy / 3, "rms": entropy * 3}
+            rfavs = self.rfavs[first:last]
+            rms = np.sqrt(np.square(rfavs).mean(axis=-1))
+            told["companions"] = {"scale_free_entropy": entropy / 3, "rms": rms}
+            if self.by_position:
+                told["rfavs"] = rfavs
+            else:
+                told["channel_sums"] = rfavs[np.isfinite(entropy)].sum(axis=0)
         if self.counted is not None:
             told["counted"] = self.counted[first:last]
         if self.relu_inputs is not None:
             told |= self.relu(self.relu_inputs[first:last])
         return BatchStatistics(entropy, **told)
+
+    @property
+    def rfavs(self) -> np.ndarray:
+        """[N, *map, D]: some numbers for each position, NaN where there is no entropy."""
+        waves = np.cos(np.arange(CHANNELS) * (1 + np.arange(self.entropy.size)[:, None]) + 1) + 0.5
+        return waves.reshape(*self.entropy.shape, CHANNELS) + 0 * self.entropy[..., None]
 
     def relu(self, inputs: np.ndarray) -> dict[str, Any]:
         if self.by_position:
@@ -175,7 +193,9 @@ class Probes:
             found |= {f"entropy_p{p}": percentile(finite, p) for p in (5, 50, 95)}
         if finite.size and self.companions:
             found["scale_free_entropy"] = finite.mean() / 3
-            found["rms"] = np.sqrt(np.square(finite * 3).mean())
+            rows = self.rfavs[counted & np.isfinite(self.entropy)]
+            found["rms"] = np.sqrt(np.square(rows).mean())
+            found["channel_mean_share"] = reference.channel_mean_share(rows)
         if self.relu_inputs is not None:
             inputs = self.relu_inputs[counted]
             zeros, numbers = inputs <= 0, ~np.isnan(inputs)
@@ -313,8 +333,7 @@ def test_what_no_backend_computed_is_unknown() -> None:
     accumulator = LayerAccumulator(LAYER)
     accumulator.update(BatchStatistics(np.ones((1, 2, 3), np.float32)), 0)
     found = accumulator.result().statistics
-    unknown = {"scale_free_entropy", "rms", "dead_fraction", "zero_fraction", "constant_filters"}
-    unknown |= {name for name in found if name.startswith("correlation")}
+    unknown = {s.name for s in recorded() if s.measured != "entropy"}
     assert {name for name, value in found.items() if math.isnan(value)} == unknown
 
 

@@ -16,7 +16,9 @@ from torch.utils.tensorboard import SummaryWriter
 from sparsight import schema
 from sparsight.errors import RunError
 from sparsight.maths.correlation import correlation_summary
-from sparsight.measure.measurement import BatchStatistics, LayerAccumulator, LayerMeasurement
+from sparsight.measure.accumulator import LayerAccumulator
+from sparsight.measure.batch import BatchStatistics
+from sparsight.measure.measurement import LayerMeasurement
 from sparsight.probes.probe_set import shown_probes
 from sparsight.runs import events
 from sparsight.runs.reader import Run, read_run

@@ -1,8 +1,9 @@
-import { More, Select } from "../../components/controls";
+import { More } from "../../components/controls";
 import { EpochPlot } from "../../components/EpochPlot";
 import { RunStroke } from "../../components/RunStroke";
+import { StatisticSelect } from "../../components/StatisticSelect";
 import { shorten } from "../../data/formatting";
-import { STATISTICS } from "../../data/statistics";
+import { withUnit } from "../../data/statistics";
 import { strokeOf } from "../../scale/lineStyles";
 import { useAppState, useViewState } from "../../state/state";
 import { CurvesState, LOSS_RUNS, PLOT_HEIGHT } from "./CurvesState";
@@ -13,7 +14,7 @@ export function Curves() {
   const chosen = useAppState().chosen.value.length;
   const view = useViewState(CurvesState);
   const { title: name, unit } = view.statistic.value;
-  const title = `${name} [${unit}]`;
+  const title = withUnit(name, unit);
   return (
     <>
       <div class="curves">
@@ -39,16 +40,11 @@ export function Controls() {
   const statistic = shown.value;
   return (
     <>
-      <Select
-        label="Statistic"
-        value={statistic.id}
-        options={STATISTICS.map((s) => [s.id, s.title] as const)}
-        onChange={(id) => (fields.curve.cell.value = id)}
-      />
+      <StatisticSelect value={statistic.id} onChange={(id) => (fields.curve.cell.value = id)} />
       <label class="field" title="5th to 95th percentile over positions and probes">
         <input
           type="checkbox"
-          disabled={statistic.column !== "entropy"}
+          disabled={!statistic.spread}
           checked={banded.value}
           onChange={(event) => (fields.band.cell.value = event.currentTarget.checked)}
         />

@@ -3,7 +3,7 @@ import { computed } from "@preact/signals";
 import { farthest } from "../../data/movement";
 import type { Losses, RunEntry } from "../../data/runs";
 import type { Statistic } from "../../data/statistics";
-import { RELATIVE_ENTROPY, statisticOf } from "../../data/statistics";
+import { RELATIVE_ENTROPY, statisticOf, withUnit } from "../../data/statistics";
 import type { Chart } from "../../render/chartFigure";
 import type { PlotData } from "../../render/plotData";
 import { COLOURS } from "../../scale/lineStyles";
@@ -42,7 +42,7 @@ export class CurvesState {
 
   /** Whether the spread of the chosen layer is drawn. */
   readonly banded = computed(
-    () => this.fields.band.cell.value && this.statistic.value.column === "entropy",
+    () => this.fields.band.cell.value && this.statistic.value.spread !== null,
   );
 
   /** The layers that are drawn: chosen ones, all if there are few, or those that had moved farthest. */
@@ -116,7 +116,7 @@ export class CurvesState {
   readonly charts: ReadonlySignal<readonly Chart[]> = computed(() => {
     const { title, unit } = this.statistic.value;
     const charts = [
-      { title: `${title} [${unit}]`, data: this.plot.value, height: PLOT_HEIGHT },
+      { title: withUnit(title, unit), data: this.plot.value, height: PLOT_HEIGHT },
       { title: this.lossTitle.value, data: this.lossPlot.value, height: LOSS_HEIGHT },
     ];
     return charts.filter(({ data }) => data.lines.length);

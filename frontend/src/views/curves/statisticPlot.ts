@@ -79,7 +79,7 @@ function bandOf(
   statistic: Statistic,
   epochs: readonly number[],
 ): Line[] {
-  return ["entropy_p95", "entropy_p5"].map((column) => {
+  return [...(statistic.spread ?? [])].reverse().map((column) => {
     const edge = series(table, layerIndex(table, name), { ...statistic, column });
     const values = align(epochs, table.steps, edge);
     return { label: "", values, stroke: "transparent", width: 0, dash: [], silent: true };

@@ -1,7 +1,7 @@
 import { useMemo } from "preact/hooks";
 import { caveats } from "../../data/caveats";
 import { nearest } from "../../data/epochs";
-import { STATISTICS, statisticAt } from "../../data/statistics";
+import { STATISTICS, statisticAt, withUnit } from "../../data/statistics";
 import type { LayerTable } from "../../data/layerTable";
 import { layerIndex } from "../../data/layerTable";
 import { atEpoch, epochText, format, shorten } from "../../data/formatting";
@@ -39,7 +39,11 @@ export function LayerValues() {
               epoch
             </th>
             {STATISTICS.map((statistic) => (
-              <th key={statistic.id} scope="col" title={`${statistic.title} [${statistic.unit}]`}>
+              <th
+                key={statistic.id}
+                scope="col"
+                title={`${withUnit(statistic.title, statistic.unit)}: ${statistic.sentence}`}
+              >
                 {statistic.symbol}
               </th>
             ))}

@@ -6,8 +6,9 @@ import {
 } from "../../components/ColourRange";
 import { Notice, Select } from "../../components/controls";
 import { Legend } from "../../components/Legend";
+import { StatisticSelect } from "../../components/StatisticSelect";
 import { shorten } from "../../data/formatting";
-import { STATISTICS, unitOf } from "../../data/statistics";
+import { unitOf } from "../../data/statistics";
 import { useAppState, useViewState } from "../../state/state";
 import { LayerValues } from "./LayerValues";
 import { OverviewState } from "./OverviewState";
@@ -50,12 +51,7 @@ export function Controls() {
   const runs = state.entries.value.map(({ run }) => [run, shorten(run, 32)] as const);
   return (
     <>
-      <Select
-        label="Statistic"
-        value={statistic.id}
-        options={STATISTICS.map((s) => [s.id, s.title] as const)}
-        onChange={(id) => (fields.statistic.cell.value = id)}
-      />
+      <StatisticSelect value={statistic.id} onChange={(id) => (fields.statistic.cell.value = id)} />
       <Select
         label="Show"
         value={mode}

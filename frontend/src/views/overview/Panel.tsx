@@ -120,7 +120,7 @@ function tooltipLines(matrix: Matrix, table: LayerTable, row: number, epoch: num
   const unit = unitOf(matrix.statistic, matrix.mode);
   const lines = [
     `${shorten(name, 60)}, ${epochPhrase(table.steps[step] ?? epoch)}`,
-    `${matrix.statistic.symbol} ${format(values[step] ?? NaN, matrix.mode !== "value")} ${unit}`,
+    `${matrix.statistic.symbol} ${format(values[step] ?? NaN, matrix.mode !== "value")} ${unit}`.trimEnd(),
   ];
   const first = begins(values);
   if (matrix.mode === "change" && first > 0) {
