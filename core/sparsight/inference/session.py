@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ModelError, UsageError
-from ..graph.constant_folding import attribute
 from ..graph.instrument import Instrumented, instrument
 from ..graph.model import Model
+from ..graph.nodes import attribute
 from ..graph.shape_inference import sides
 from ..graph.taps import Tap
 from ..measure.measurement import BatchStatistics
