@@ -16,7 +16,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from .nodes import attribute_tensors, is_standard, kind, subgraphs
+from .nodes import attribute, attribute_tensors, is_standard, kind, subgraphs
 
 __all__ = [
     "MAX_BYTES",
@@ -162,6 +162,8 @@ def evaluated(
     node: onnx.NodeProto, opset: int, feeds: Mapping[str, NDArray[Any]]
 ) -> dict[str, NDArray[Any]]:
     """What a node makes of its inputs, by output name. Raises NotComputedError where it fails."""
+    if node.op_type == "ConstantOfShape":
+        return _filled(node, feeds)
     # Imports hundreds of modules, and most models compute nothing from their constants.
     from onnx.reference import ReferenceEvaluator
 
@@ -181,6 +183,18 @@ def evaluated(
     except Exception as error:  # whatever the numbers of a damaged file lead to
         raise NotComputedError(f"{node.op_type}: {_line(error)}") from None
     return dict(zip(names, map(np.asarray, made), strict=True))
+
+
+def _filled(node: onnx.NodeProto, feeds: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """One number everywhere, in the memory of one: whole networks are published with such weights,
+    where only their graph matters."""
+    value = attribute(node, "value", None)
+    try:
+        number = np.zeros(1, np.float32) if value is None else numpy_helper.to_array(value)
+        shape = [int(side) for side in feeds[node.input[0]]]
+        return {node.output[0]: np.broadcast_to(number.reshape(-1)[:1].reshape(()), shape)}
+    except Exception as error:  # whatever a damaged file leads to
+        raise NotComputedError(f"{node.op_type}: {_line(error)}") from None
 
 
 def check_work(
