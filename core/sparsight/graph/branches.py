@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import numpy as np
 import onnx
 from numpy.typing import NDArray
 
@@ -112,10 +113,11 @@ class _Values:
         self.stored = initializers(proto.graph)
         self.producers: dict[str, onnx.NodeProto] = {}
         tensors = StoredTensors(self.stored, self.producers, "the model")
+        arrays = {name: np.asarray(value) for name, value in known.items()}  # scalars, too
         self._constants = Constants(
             self.producers,
             frozenset(),
-            lambda name: known[name] if name in known else tensors.find(name),
+            lambda name: arrays[name] if name in arrays else tensors.find(name),
             tensors.read,
             lambda: standard_opset(proto) or 1,
             _LARGEST,

@@ -37,7 +37,7 @@ __all__ = [
 
 _COMPUTED = "its weights are not constant: the model computes them"
 _CONSTANT = "it computes the same for all probes"
-_UNKNOWN = "an operator of another domain: nobody here knows what it makes of its weights"
+_UNKNOWN = "an operator of another domain: what it does with its weights is unknown"
 OUTPUT_LAYER = "output layer: its entropy falls by design; measured when it is named"
 _NAMED = 5  # output layers in one line
 
@@ -57,7 +57,7 @@ class Tap:
     channel_axis: int
     """Counted from the start, or -1: the last."""
     rank: int | None
-    """Rank of the tensor; None where it is not known, and the channels are last."""
+    """Rank of the tensor; None where it is unknown, and the channels are last."""
     element_type: int | None
     """ONNX element type of the tensor, or None where it is not known."""
     weight_shape: Shape
@@ -212,7 +212,7 @@ def _within(model: Model, node: onnx.NodeProto) -> str:
     switches = _switches(model, node.input[0]) if node.op_type == "If" and node.input else []
     if switches:
         return f"{place}, where {' and '.join(switches)} decides what runs (--input gives a value)"
-    return f"{place}, which may run it never or often"
+    return f"{place}, which may run it any number of times"
 
 
 def _switches(model: Model, condition: str) -> list[str]:
@@ -279,9 +279,9 @@ def _weight_shape(model: Model, node: onnx.NodeProto, operator: Operator) -> Sha
     shape = None if stored is None else operator.shape(node, stored, _given(model, node))
     if shape is None:
         obstacle = model.constants.obstacle(weights)
-        return f"its weights are not known: {obstacle}" if obstacle else _COMPUTED
+        return f"its weights are unknown: {obstacle}" if obstacle else _COMPUTED
     if len(shape) not in operator.weight_ranks or min(shape) < 1:
-        return f"weights of shape {list(shape)} are no filter bank"
+        return f"weights of shape {list(shape)} are not a filter bank"
     return shape
 
 

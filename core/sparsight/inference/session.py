@@ -187,8 +187,8 @@ class TapSession:
         for name in values.keys() - set(self._names):
             if values[name].shape[:1] != (count,):
                 raise UsageError(
-                    f"output {name!r} of {self._source} is {list(values[name].shape)} for {count} "
-                    "samples; one with a row for each was wanted"
+                    f"output {name!r} of {self._source} has the shape "
+                    f"{list(values[name].shape)} for {count} samples; expected a row for each"
                 )
         return values
 

@@ -168,7 +168,7 @@ def test_what_is_not_computed_says_why(reason):
     found = find_taps(open_model(content))
     assert not found.taps
     (left,) = [part for part in found.left_out if part.operator == "MatMul"]
-    assert left.reason.startswith("its weights are not known: ")
+    assert left.reason.startswith("its weights are unknown: ")
     assert reason in left.reason
 
 

@@ -1051,7 +1051,7 @@ def test_what_is_left_out_says_why():
     assert "inside If 'choice'" in reasons["inner"][1]
     assert reasons["e"] == ("Einsum", "it sums over nothing: each channel scales its input")
     assert "stay inside the operator" in reasons["rnn"][1]
-    assert "no filter bank" in reasons["int"][1]
+    assert "not a filter bank" in reasons["int"][1]
     assert "scale" in reasons["ci"][1]
     assert "stay inside the operator" in reasons["dyn"][1]
     assert "another domain" in reasons["magic"][1]
