@@ -16,8 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sparsight.errors import UsageError, nearest
+from sparsight_torch import DecorrReg, SparsityReg
 from sparsight_torch.functional import scale_free_entropy
-from sparsight_torch.penalties.penalties import DecorrReg, SparsityReg
 
 from .networks import NETWORKS, Placement
 

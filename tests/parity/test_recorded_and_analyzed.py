@@ -85,6 +85,25 @@ MODELS = {
 }
 
 
+@pytest.mark.parametrize("tokens", [1, 5])
+def test_a_relu_behind_the_conv1d_of_transformers(tokens, tmp_path):
+    """It is exported as a Gemm of all positions in one axis, and a Reshape, before its ReLU."""
+    Conv1D = pytest.importorskip("transformers.pytorch_utils").Conv1D
+    torch.manual_seed(0)
+    model = nn.Sequential(Conv1D(16, 8), nn.ReLU(), Conv1D(4, 16))
+    with torch.no_grad():
+        model[0].bias[:3] = -100
+        model[0].weight.mul_(40)
+    probes = torch.randn(9, tokens, 8)
+    recorded = measure(model, probes)
+    path = OnnxExporter(model, probes).export(tmp_path / "model.onnx")
+    analyzed = sparsight.analyze(path, probes.numpy(), device="cpu")
+    for ours, theirs in zip(recorded, analyzed, strict=True):
+        for name in ("dead_fraction", "zero_fraction"):
+            assert theirs.statistics[name] == pytest.approx(ours.statistics[name], abs=1e-9)
+    assert analyzed[0].statistics["dead_fraction"] >= 3 / 16
+
+
 def randomise(model: nn.Module, seed: int) -> None:
     """Weights, biases and running statistics as if trained: zero biases would hide a lost one."""
     random = torch.Generator().manual_seed(seed)

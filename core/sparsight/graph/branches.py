@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import math
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import numpy_helper
 
-from .constant_folding import RANDOM, attribute, evaluated
-from .shape_inference import elements
+from .constant_folding import Constants
+from .layer_names import free_name
+from .nodes import attribute, kind, standard_opset, subgraphs
+from .stored_tensors import StoredTensors, initializers
 
 __all__ = ["inline_branches"]
 
-_LARGEST = 2**20  # numbers that a step to a condition may make
-_DEEP = 64  # steps to a condition
-_UNBOUNDED = {"ConstantOfShape", "EyeLike", "Expand", "OneHot", "Pad", "Range", "Resize", "Tile"}
-"""Operators that may make more numbers than the product of those that they read."""
+_LARGEST = 2**22
+"""Bytes of what a condition may be computed from, a value."""
 
 
 def inline_branches(proto: onnx.ModelProto, known: Mapping[str, NDArray[Any]]) -> bool:
@@ -30,7 +28,7 @@ def inline_branches(proto: onnx.ModelProto, known: Mapping[str, NDArray[Any]]) -
     if not any(node.op_type == "If" for node in graph.node):
         return False
     values = _Values(proto, known)
-    taken = {v.name for v in (*graph.input, *graph.initializer)}
+    taken = {value.name for value in graph.input} | set(values.stored)
     taken |= {name for node in graph.node for name in node.output}
     done: list[onnx.NodeProto] = []
     queue, found = deque(graph.node), False
@@ -38,11 +36,12 @@ def inline_branches(proto: onnx.ModelProto, known: Mapping[str, NDArray[Any]]) -
         node = queue.popleft()
         branch = _branch(node, values)
         if branch is None:
-            values.add(node)
+            values.producers.update(dict.fromkeys(filter(None, node.output), node))
             done.append(node)
             continue
         found = True
         queue.extendleft(reversed(_spliced(graph, node, branch, taken)))
+        values.stored.update(initializers(branch))
     if found:
         del graph.node[:]
         graph.node.extend(done)
@@ -51,12 +50,10 @@ def inline_branches(proto: onnx.ModelProto, known: Mapping[str, NDArray[Any]]) -
 
 def _branch(node: onnx.NodeProto, values: _Values) -> onnx.GraphProto | None:
     """A copy of the branch of an If that runs, or None where that is open."""
-    if node.op_type != "If" or node.domain not in ("", "ai.onnx") or not node.input:
+    condition = values.truth(node.input[0]) if kind(node) == ("", "If") and node.input else None
+    if condition is None:
         return None
-    condition = values.value(node.input[0])
-    if condition is None or condition.size != 1:
-        return None
-    chosen = "then_branch" if condition.reshape(-1)[0] else "else_branch"
+    chosen = "then_branch" if condition else "else_branch"
     found = attribute(node, chosen, None)
     if not isinstance(found, onnx.GraphProto) or len(found.output) != len(node.output):
         return None
@@ -71,12 +68,8 @@ def _spliced(
     """The nodes of a body for the graph around it; what else it holds goes into that graph."""
     fresh: dict[str, str] = {}
     for name in dict.fromkeys(_made(body)):
-        number, chosen = 1, name
-        while chosen in taken:
-            number += 1
-            chosen = f"{name}#{number}"
-        taken.add(chosen)
-        fresh[name] = chosen
+        fresh[name] = free_name(name, taken)
+        taken.add(fresh[name])
     _rename(body, fresh)
     graph.initializer.extend(body.initializer)
     graph.sparse_initializer.extend(body.sparse_initializer)
@@ -95,7 +88,7 @@ def _made(body: onnx.GraphProto) -> Iterator[str]:
     yield from (sparse.values.name for sparse in body.sparse_initializer)
     for node in body.node:
         yield from filter(None, node.output)
-        for inner in _bodies(node):
+        for inner in subgraphs(node):
             yield from _made(inner)
 
 
@@ -106,61 +99,35 @@ def _rename(body: onnx.GraphProto, names: Mapping[str, str]) -> None:
     for node in body.node:
         for names_of_node in (node.input, node.output):
             names_of_node[:] = [names.get(name, name) for name in names_of_node]
-        for inner in _bodies(node):
+        for inner in subgraphs(node):
             _rename(inner, names)
 
 
-def _bodies(node: onnx.NodeProto) -> Sequence[onnx.GraphProto]:
-    return [entry.g for entry in node.attribute if entry.HasField("g")]
-
-
 class _Values:
-    """Values that no probe changes, computed by ONNX's reference evaluator, if they are small."""
+    """What is stored in a graph, or known of its inputs, and what follows from that.
+
+    `stored` and `producers` grow with the nodes and initializers of the branches that run.
+    """
 
     def __init__(self, proto: onnx.ModelProto, known: Mapping[str, NDArray[Any]]) -> None:
-        standard = (entry for entry in proto.opset_import if entry.domain in ("", "ai.onnx"))
-        self._opset = max((entry.version for entry in standard), default=1)
-        self._graph = proto.graph  # whose initializers become more
-        self._producers: dict[str, onnx.NodeProto] = {}
-        self._values: dict[str, NDArray[Any] | None] = dict(known)
+        self.stored = initializers(proto.graph)
+        self.producers: dict[str, onnx.NodeProto] = {}
+        tensors = StoredTensors(self.stored, self.producers, "the model")
+        arrays = {name: np.asarray(value) for name, value in known.items()}  # scalars, too
+        self._constants = Constants(
+            self.producers,
+            frozenset(),
+            lambda name: arrays[name] if name in arrays else tensors.find(name),
+            tensors.read,
+            lambda: standard_opset(proto) or 1,
+            _LARGEST,
+        )
 
-    def add(self, node: onnx.NodeProto) -> None:
-        """A further node of the graph."""
-        self._producers.update(dict.fromkeys(filter(None, node.output), node))
-
-    def value(self, name: str, depth: int = _DEEP) -> NDArray[Any] | None:
-        """The numbers of a value, or None where they depend on a probe, or are many."""
-        if name not in self._values:
-            self._values[name] = self._computed(name, depth) if depth else None
-        return self._values[name]
-
-    def _computed(self, name: str, depth: int) -> NDArray[Any] | None:
-        stored = next((t for t in self._graph.initializer if t.name == name), None)
+    def truth(self, name: str) -> bool | None:
+        """Whether a condition holds; None where it depends on a probe, or is not one value."""
         try:
-            if stored is not None:
-                external = stored.data_location == onnx.TensorProto.EXTERNAL
-                small = elements(stored) <= _LARGEST and not external
-                return numpy_helper.to_array(stored) if small else None
-            node = self._producers.get(name)
-            return None if node is None else self._evaluated(node, name, depth)
+            known = self._constants.description(name)
+            value = self._constants.value(name) if known is not None and known.size == 1 else None
         except Exception:  # of many types, from the numbers of a damaged file
             return None
-
-    def _evaluated(self, node: onnx.NodeProto, name: str, depth: int) -> NDArray[Any] | None:
-        if node.op_type in _UNBOUNDED | RANDOM or node.domain not in ("", "ai.onnx"):
-            return None
-        if _bodies(node):
-            return None
-        given = {}
-        for part in filter(None, node.input):
-            value = self.value(part, depth - 1)
-            if value is None:
-                return None
-            given[part] = value
-        if math.prod(max(value.size, 1) for value in given.values()) > _LARGEST:
-            return None
-        plain = onnx.NodeProto()
-        plain.CopyFrom(node)
-        plain.domain = ""  # which is what ai.onnx means
-        (result,) = evaluated(plain, self._opset, [name], given)
-        return np.asarray(result)
+        return None if value is None else bool(value.reshape(-1)[0])

@@ -431,7 +431,7 @@ def _at_most_zero(chain: _Chain, value: str, output: str = "") -> str:
 def _free_prefix(model: Model) -> str:
     """A start of names that no value and no node of the model has."""
     prefix = "sparsight_"
-    names = {*model.producers, *model.initializers, *(v.name for v in model.graph.input)}
+    names = {*model.producers, *model.stored.by_name, *(v.name for v in model.graph.input)}
     names |= {node.name for node in model.graph.node}
     while any(name.startswith(prefix) for name in names):
         prefix += "_"

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 
 import onnx
 
-__all__ = ["layer_name", "unique"]
+__all__ = ["free_name", "layer_name", "unique"]
 
 _WEIGHT = re.compile(r"^(.+?)[._/](?:weights?|kernel|[wW])(?:[:_]\d+)?(?:_quantized|_v)?$")
 _NORMALISED = re.compile(r"^(.+?)\.parametrizations\.weight\.original\d$")
@@ -38,16 +38,19 @@ def layer_name(node: onnx.NodeProto, weights: str, bias: str, tensor: str) -> st
 
 def unique(names: Iterable[str]) -> list[str]:
     """The names in order; what came before gets a number: "fc", "fc#2"."""
-    taken: set[str] = set()
-    result = []
+    taken: dict[str, None] = {}
     for name in names:
-        chosen, number = name, 1
-        while chosen in taken:
-            number += 1
-            chosen = f"{name}#{number}"
-        taken.add(chosen)
-        result.append(chosen)
-    return result
+        taken[free_name(name, taken)] = None
+    return list(taken)
+
+
+def free_name(name: str, taken: Container[str]) -> str:
+    """A name, with a number behind it where it is taken."""
+    chosen, number = name, 1
+    while chosen in taken:
+        number += 1
+        chosen = f"{name}#{number}"
+    return chosen
 
 
 def _scope(node: onnx.NodeProto) -> str:

@@ -12,8 +12,9 @@ from typing import NamedTuple
 import onnx
 
 from ..errors import ModelError
+from .nodes import domain_of, kind, nodes_within
 
-__all__ = ["check_expansion", "subgraphs"]
+__all__ = ["check_expansion"]
 
 _MOST_OPERATORS = 2**18
 """Once written out; to find their layers takes a quarter of a minute and 800 MB."""
@@ -32,7 +33,7 @@ class _Size(NamedTuple):
 def check_expansion(proto: onnx.ModelProto, source: str) -> None:
     """Raises ModelError where a model's own functions are too large once they are written out, or
     call themselves."""
-    functions = {(_domain(f.domain), f.name, f.overload): f for f in proto.functions}
+    functions = {(domain_of(f.domain), f.name, f.overload): f for f in proto.functions}
     sizes: dict[_Key, _Size] = {}
     for key in _callees_first(functions, source):
         sizes[key] = _size(functions[key].node, sizes)
@@ -49,17 +50,10 @@ def check_expansion(proto: onnx.ModelProto, source: str) -> None:
         )
 
 
-def subgraphs(node: onnx.NodeProto) -> list[onnx.GraphProto]:
-    """The bodies of an If, Loop or Scan node."""
-    return [
-        graph for entry in node.attribute for graph in ([entry.g] if entry.HasField("g") else [])
-    ] + [graph for entry in node.attribute for graph in entry.graphs]
-
-
 def _size(nodes: Sequence[onnx.NodeProto], sizes: dict[_Key, _Size]) -> _Size:
     """Of operators, once the functions that they call are written out."""
     operators = total = levels = 0
-    for node in _all(nodes):
+    for node in nodes_within(nodes):
         called = sizes.get(_key(node), _Size(1, 0, 0))
         operators += called.operators
         total += called.bytes
@@ -70,7 +64,7 @@ def _size(nodes: Sequence[onnx.NodeProto], sizes: dict[_Key, _Size]) -> _Size:
 def _callees_first(functions: dict[_Key, onnx.FunctionProto], source: str) -> Iterator[_Key]:
     """The functions, each after those that it calls. Raises ModelError where one calls itself."""
     calls = {
-        key: [k for k in dict.fromkeys(map(_key, _all(f.node))) if k in functions]
+        key: [k for k in dict.fromkeys(map(_key, nodes_within(f.node))) if k in functions]
         for key, f in functions.items()
     }
     done: set[_Key] = set()
@@ -90,17 +84,5 @@ def _callees_first(functions: dict[_Key, onnx.FunctionProto], source: str) -> It
                 yield key
 
 
-def _all(nodes: Sequence[onnx.NodeProto]) -> Iterator[onnx.NodeProto]:
-    """Operators, and those within their bodies."""
-    for node in nodes:
-        yield node
-        for body in subgraphs(node):
-            yield from _all(body.node)
-
-
 def _key(node: onnx.NodeProto) -> _Key:
-    return _domain(node.domain), node.op_type, node.overload
-
-
-def _domain(name: str) -> str:
-    return "" if name == "ai.onnx" else name
+    return *kind(node), node.overload

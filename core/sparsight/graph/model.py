@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,21 +14,20 @@ import onnx
 import onnx.inliner
 from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
-from onnx import numpy_helper
 
 from ..errors import ModelError
 from .branches import inline_branches
-from .constant_folding import Constants, Stored, attribute, attribute_tensors, dense
-from .external_weights import ELSEWHERE, moved_out
+from .constant_folding import Constants
+from .external_weights import moved_out
 from .layer_names import unique
-from .local_functions import check_expansion, subgraphs
-from .shape_inference import SMALL, Sides, elements, infer_shapes
+from .local_functions import check_expansion
+from .nodes import captured, graphs_within, standard_opset
+from .shape_inference import SMALL, Shape, Sides, elements, infer_shapes
+from .stored_tensors import StoredTensors, all_stored, initializers
 
-__all__ = ["Model", "Shape", "attribute", "open_model", "subgraphs", "with_known"]
+__all__ = ["Model", "Shape", "open_model", "with_known"]
 
 _PER_BYTE = 8  # no element type has more numbers in a byte
-
-Shape = tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -53,26 +52,21 @@ class Model:
     @cached_property
     def opset(self) -> int:
         """Version of the standard operators. Raises ModelError where the model imports none."""
-        versions = [o.version for o in self.proto.opset_import if o.domain in ("", "ai.onnx")]
-        if not versions:
+        version = standard_opset(self.proto)
+        if version is None:
             raise ModelError(f"{self.source} imports no version of the standard ONNX operators")
-        return int(max(versions))
+        return version
 
     @cached_property
-    def initializers(self) -> Mapping[str, onnx.TensorProto]:
-        """Constant tensors stored in the graph, by name."""
-        return {tensor.name: tensor for tensor in self.graph.initializer}
-
-    @cached_property
-    def sparse(self) -> Mapping[str, onnx.SparseTensorProto]:
-        """Constant tensors of which the graph stores what is not zero, by name."""
-        return {tensor.values.name: tensor for tensor in self.graph.sparse_initializer}
+    def stored(self) -> StoredTensors:
+        """The tensors that the graph stores."""
+        by_name = initializers(self.graph)
+        return StoredTensors(by_name, self.producers, self.source, self.folder, self.weights)
 
     @cached_property
     def inputs(self) -> tuple[onnx.ValueInfoProto, ...]:
         """The inputs that a caller must feed."""
-        stored = {*self.initializers, *self.sparse}
-        return tuple(value for value in self.graph.input if value.name not in stored)
+        return tuple(value for value in self.graph.input if value.name not in self.stored.by_name)
 
     @cached_property
     def producers(self) -> Mapping[str, onnx.NodeProto]:
@@ -84,7 +78,7 @@ class Model:
         """The nodes that read each value; bodies of If, Loop and Scan read what they capture."""
         found: dict[str, list[onnx.NodeProto]] = {}
         for node in self.graph.node:
-            for name in dict.fromkeys(_reads(node)):
+            for name in dict.fromkeys([*filter(None, node.input), *captured(node)]):
                 found.setdefault(name, []).append(node)
         return {name: tuple(nodes) for name, nodes in found.items()}
 
@@ -103,9 +97,8 @@ class Model:
     @cached_property
     def constants(self) -> Constants:
         """The values that no input changes."""
-        return Constants(
-            self.producers, self.reached, self._stored, self._array, lambda: self.opset
-        )
+        stored = self.stored
+        return Constants(self.producers, self.reached, stored.find, stored.read, lambda: self.opset)
 
     def shape_of(self, name: str) -> Shape | None:
         """Shape of a constant, or None where the value is not one; does not read the weights."""
@@ -147,65 +140,6 @@ class Model:
     def _small_constant(self, name: str) -> NDArray[Any] | None:
         shape = self.shape_of(name)
         return None if shape is None or math.prod(shape) > SMALL else self.constant(name)
-
-    def _stored(self, name: str) -> Stored | None:
-        """What an initializer or a Constant node of this name holds."""
-        stored = self.initializers.get(name, self.sparse.get(name))
-        node = self.producers.get(name) if stored is None else None
-        if node is None or node.op_type != "Constant":
-            return stored
-        value = attribute(node, "value", attribute(node, "sparse_value", None))
-        return _numbers(node) if value is None else value
-
-    def _array(self, stored: Stored) -> NDArray[Any]:
-        """Numbers of a stored tensor, in its own type."""
-        if isinstance(stored, np.ndarray):
-            return stored
-        if isinstance(stored, onnx.SparseTensorProto):
-            return self._dense(stored)
-        if self.holds(stored):
-            return self.weights[stored.name]
-        if stored.data_location == onnx.TensorProto.EXTERNAL:
-            self.check_location(stored)
-        try:
-            return np.asarray(numpy_helper.to_array(stored, str(self.folder or "")))
-        except Exception as error:  # of many types, and from C++
-            raise ModelError(
-                f"{self.source}: the data of tensor {stored.name!r} cannot be read: {error}"
-            ) from None
-
-    def _dense(self, tensor: onnx.SparseTensorProto) -> NDArray[Any]:
-        values, indices = self._array(tensor.values), self._array(tensor.indices)
-        try:
-            return dense(values, indices, tuple(tensor.dims))
-        except (ValueError, IndexError, TypeError) as error:
-            raise ModelError(
-                f"{self.source}: constant {tensor.values.name!r} is damaged: {error}"
-            ) from None
-
-    def holds(self, tensor: onnx.TensorProto) -> bool:
-        """Whether the numbers of a tensor are in `weights`."""
-        places = [entry.value for entry in tensor.external_data]
-        return tensor.name in self.weights and places == [ELSEWHERE]
-
-    def check_location(self, tensor: onnx.TensorProto) -> None:
-        """Raises ModelError where a tensor's external data is not in the model's own folder."""
-        location = next((e.value for e in tensor.external_data if e.key == "location"), "")
-        path = PurePosixPath(str(location).replace("\\", "/"))
-        if self.folder is None:
-            raise ModelError(
-                f"{self.source}: the data of tensor {tensor.name!r} is in another file, "
-                f"{location!r}; give the path of the model, not its content"
-            )
-        try:
-            inside = (self.folder / path).resolve().is_relative_to(self.folder.resolve())
-        except (OSError, ValueError, RuntimeError):  # no name of a file, as with a NUL byte in it
-            inside = False
-        if not location or path.is_absolute() or ".." in path.parts or not inside:
-            raise ModelError(
-                f"{self.source}: tensor {tensor.name!r} asks for the file {location!r}, which is "
-                "outside the model's folder or no name of a file; it is not opened"
-            )
 
 
 def open_model(source: str | Path | bytes | onnx.ModelProto) -> Model:
@@ -286,7 +220,7 @@ def _inlined(proto: onnx.ModelProto, source: str) -> tuple[onnx.ModelProto, byte
 def _distinguish(proto: onnx.ModelProto) -> bool:
     """Give operators of one name, which ONNX Runtime refuses, names of their own; whether any."""
     changed = False
-    for graph in _graphs(proto.graph):
+    for graph in graphs_within(proto.graph):
         named = [node for node in graph.node if node.name and isinstance(node.name, str)]
         names = unique(node.name for node in named)
         for node, name in zip(named, names, strict=True):
@@ -299,37 +233,19 @@ def _check(model: Model) -> None:
     """Raises ModelError for what would make nonsense, or worse, of what is done with the model."""
     if not model.graph.output:
         raise ModelError(f"{model.source} is damaged: its graph has no output")
-    for graph in _graphs(model.graph):
+    for graph in graphs_within(model.graph):
         if not all(map(_is_sound, graph.node)) or not all(map(_is_named, _values(graph))):
             raise ModelError(f"{model.source} is damaged: an operator or a value has no name")
-    for tensor in _stored(model.graph):
-        if model.holds(tensor):
+    for tensor in all_stored(model.graph):
+        if model.stored.holds(tensor):
             continue
         if tensor.data_location == onnx.TensorProto.EXTERNAL:
-            model.check_location(tensor)
+            model.stored.check_location(tensor)
         elif elements(tensor) > _PER_BYTE * tensor.ByteSize():
             raise ModelError(
                 f"{model.source} is damaged: tensor {tensor.name!r} is to have the shape "
                 f"{list(tensor.dims)}, and holds {tensor.ByteSize()} bytes"
             )
-
-
-def _graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
-    """A graph and the bodies within it."""
-    yield graph
-    for node in graph.node:
-        for body in subgraphs(node):
-            yield from _graphs(body)
-
-
-def _stored(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
-    """All tensors that a model stores, wherever."""
-    for part in _graphs(graph):
-        yield from part.initializer
-        for sparse in part.sparse_initializer:
-            yield from (sparse.values, sparse.indices)
-        for node in part.node:
-            yield from attribute_tensors(node)
 
 
 def _values(graph: onnx.GraphProto) -> Iterator[onnx.ValueInfoProto | onnx.TensorProto]:
@@ -347,26 +263,6 @@ def _is_named(value: onnx.ValueInfoProto | onnx.TensorProto) -> bool:
     return isinstance(value.name, str)
 
 
-def _numbers(node: onnx.NodeProto) -> NDArray[Any] | None:
-    """The numbers that a Constant node holds in an attribute of its own, without a tensor."""
-    for name in ("value_float", "value_floats", "value_int", "value_ints"):
-        value = attribute(node, name, None)
-        if value is not None:
-            return np.asarray(value, np.int64 if "int" in name else np.float32)
-    return None
-
-
 def _plain(array: NDArray[Any]) -> NDArray[Any]:
     """float32 for the numbers that numpy has no type for."""
     return array.astype(np.float32) if array.dtype.kind == "V" else array
-
-
-def _reads(node: onnx.NodeProto) -> list[str]:
-    names = [name for name in node.input if name]
-    for graph in subgraphs(node):
-        made = {value.name for value in graph.input} | {t.name for t in graph.initializer}
-        for inner in graph.node:
-            names += [name for name in _reads(inner) if name not in made]
-            made.update(inner.output)
-        names += [value.name for value in graph.output if value.name not in made]
-    return names

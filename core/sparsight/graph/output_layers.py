@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import onnx
 
-from .model import Model, subgraphs
-from .operators import OPERATORS, UNMEASURABLE, input_at, kind
+from .model import Model
+from .nodes import captured, inner_nodes, input_at, kind
+from .operators import OPERATORS, operator_rows
 
 __all__ = ["values_that_feed_layers"]
 
@@ -18,9 +19,6 @@ _WITHOUT_VALUES = {
     ("", "Size"),
 }
 """Operators that take no more than a shape from what they read."""
-
-_SUMMED = {("com.microsoft", "FusedConv"): 3, ("com.microsoft", "NhwcFusedConv"): 3}
-"""The input that a fused operator adds to its linear output."""
 
 
 def values_that_feed_layers(model: Model) -> frozenset[str]:
@@ -44,15 +42,15 @@ def values_that_feed_layers(model: Model) -> frozenset[str]:
 
 def _multiplied(model: Model, node: onnx.NodeProto) -> list[str]:
     """What a node multiplies by weights; nothing where it is no layer."""
-    if any(_holds_layer(body) for body in subgraphs(node)):
+    if any(kind(inner) in OPERATORS for inner in inner_nodes(node)):
         return _value_reads(node)
-    operator = OPERATORS.get(kind(node))
-    if operator is None and kind(node) not in UNMEASURABLE and kind(node) != ("", "Einsum"):
+    if kind(node) not in OPERATORS:
         return []
-    positions = [operator.bias if operator else None, _SUMMED.get(kind(node))]
-    added = {input_at(node, position) for position in positions}
+    rows = operator_rows(node)
+    added = {input_at(node, p) for row in rows for p in (row.bias, row.summand)}
     factors = [name for name in node.input if name and name not in added]
-    return factors if any(_are_weights(model, name) for name in factors) else []
+    packed = any(row.packing is not None for row in rows)  # and so of any rank
+    return factors if packed or any(_are_weights(model, name) for name in factors) else []
 
 
 def _are_weights(model: Model, name: str) -> bool:
@@ -64,25 +62,8 @@ def _are_weights(model: Model, name: str) -> bool:
     return sides is None or len(sides) > 1
 
 
-def _holds_layer(body: onnx.GraphProto) -> bool:
-    return any(
-        kind(node) in OPERATORS
-        or kind(node) in UNMEASURABLE
-        or any(_holds_layer(inner) for inner in subgraphs(node))
-        for node in body.node
-    )
-
-
 def _value_reads(node: onnx.NodeProto) -> list[str]:
     """What a node's outputs take their values from; bodies read what they capture."""
     if kind(node) in _WITHOUT_VALUES:
         return []
-    return [*filter(None, node.input), *(n for body in subgraphs(node) for n in _captured(body))]
-
-
-def _captured(body: onnx.GraphProto) -> set[str]:
-    """The values of the graph around it that a body reads."""
-    made = {value.name for value in body.input} | {t.name for t in body.initializer}
-    made |= {name for node in body.node for name in node.output}
-    read = {name for node in body.node for name in _value_reads(node)}
-    return (read | {value.name for value in body.output}) - made
+    return [*filter(None, node.input), *captured(node, _WITHOUT_VALUES)]

@@ -9,11 +9,11 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from .constant_folding import attribute
+from .nodes import attribute
+from .operator_row import Given
+from .shape_inference import Shape
 
-__all__ = ["blockwise", "four_bit_floats"]
-
-Given = Callable[[int | None], NDArray[Any] | None]
+__all__ = ["blockwise", "four_bit_blocks", "four_bit_floats", "shape_at", "shape_in_attributes"]
 
 _FP4 = np.array([0, 1 / 192, 2 / 3, 1, 1 / 3, 1 / 2, 1 / 6, 1 / 4], np.float32)
 _FP4_SIGNED = np.concatenate([_FP4, -_FP4])
@@ -25,6 +25,24 @@ _NF4 = np.array(  # quantiles of the normal distribution (Dettmers et al., QLoRA
     ],
     np.float32,
 )
+
+
+def shape_in_attributes(node: onnx.NodeProto, _: Given) -> Shape:
+    """[D, K], as the attributes N and K say."""
+    return int(attribute(node, "N", 0)), int(attribute(node, "K", 0))
+
+
+def shape_at(position: int) -> Callable[[onnx.NodeProto, Given], Shape | None]:
+    """[D, K], from the input that holds [K, D]; None where that is not constant."""
+
+    def shape(_: onnx.NodeProto, given: Given) -> Shape | None:
+        sides = given(position)
+        if sides is None or sides.size != 2:
+            return None
+        columns, rows = sides.reshape(-1).tolist()
+        return int(rows), int(columns)
+
+    return shape
 
 
 def blockwise(node: onnx.NodeProto, given: Given) -> NDArray[np.float32] | None:
@@ -54,6 +72,25 @@ def four_bit_floats(node: onnx.NodeProto, given: Given) -> NDArray[np.float32]:
     numbers = table[np.stack([packed >> 4, packed & 15], axis=-1).reshape(-1)[: rows * columns]]
     scales = np.repeat(_needed(given(2)).astype(np.float32), size)[: rows * columns]
     return np.asarray((numbers * scales).reshape(rows, columns))
+
+
+def four_bit_blocks(node: onnx.NodeProto, given: Given) -> NDArray[np.float32] | None:
+    """Weights of MatMulFpQ4: blocks of 32 numbers of a filter, each a scale, a zero point unless
+    that is 8, and 16 bytes, whose low halves come first.
+
+    None where they are packed in another of ONNX Runtime's ways.
+    """
+    with_zero = attribute(node, "blk_quant_type", 1)
+    if with_zero not in (0, 1):
+        return None
+    columns, rows = _needed(given(2)).reshape(-1).tolist()
+    blocks = -(-columns // 32)
+    packed = _needed(given(1)).reshape(rows, blocks, 20 + with_zero)
+    scales = np.ascontiguousarray(packed[..., :4]).view("<f4")
+    zeros = packed[..., 4:5].astype(np.float32) if with_zero else np.float32(8)
+    halves = packed[..., -16:]
+    integers = np.concatenate([halves & 15, halves >> 4], axis=-1)
+    return np.asarray(((integers - zeros) * scales).reshape(rows, -1)[:, :columns], np.float32)
 
 
 def _zero_points(

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ModelError, UsageError
+from .layer_names import free_name
 from .model import Model, open_model
 from .taps import Tap, Taps, filters, find_taps
 
@@ -55,7 +56,7 @@ def renamed(model: Model, found: Taps, original: str | Path) -> Taps:
     taken = set(names.values())
     taps = []
     for tap in found.taps:
-        name = names.get(tap.name) or _free(tap.name, taken)
+        name = names.get(tap.name) or free_name(tap.name, taken)
         taken.add(name)
         taps.append(replace(tap, name=name))
     kept = [tap.name for tap in found.taps if tap.name not in names]
@@ -74,15 +75,6 @@ def _told(equal: int, alike: int, kept: Sequence[str]) -> str:
 def _few(names: Sequence[str]) -> str:
     more = len(names) - 5
     return ", ".join(names[:5]) + (f" and {more} more" if more > 0 else "")
-
-
-def _free(name: str, taken: set[str]) -> str:
-    """A layer's own name, with a number where another layer has been given it."""
-    number, chosen = 1, name
-    while chosen in taken:
-        number += 1
-        chosen = f"{name}#{number}"
-    return chosen
 
 
 def _changed(path: str | Path) -> int:

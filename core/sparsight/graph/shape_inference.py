@@ -13,12 +13,14 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-__all__ = ["SMALL", "Sides", "elements", "infer_shapes", "is_scalar", "sides"]
+__all__ = ["SMALL", "Shape", "Sides", "elements", "infer_shapes", "is_scalar", "sides"]
 
 SMALL = 256
 """Elements of what may be a shape that other shapes depend on."""
 
 _LONG = 2**24  # numbers
+
+Shape = tuple[int, ...]
 
 Sides = tuple[int | str, ...]
 """A shape of which a side that is not known is text."""

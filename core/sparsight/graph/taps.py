@@ -12,26 +12,16 @@ from onnx import TensorProto
 
 from ..errors import ModelError, TargetError, nearest
 from ..globs import fitting
-from .einsum import einsum_layer
+from .fusions import batch_norm_folded, tapped_at
 from .layer_names import layer_name, unique
-from .linear_outputs import (
-    LinearOutput,
-    batch_norm_folded,
-    linear_output,
-    relu_input,
-    tapped_at,
-)
-from .model import Model, Shape, subgraphs
-from .operators import (
-    OPERATORS,
-    UNMEASURABLE,
-    WEIGHTS_FIRST,
-    Operator,
-    filter_rows,
-    input_at,
-    kind,
-)
+from .linear_outputs import linear_output
+from .model import Model, Shape
+from .nodes import inner_nodes, input_at, kind
+from .operator_row import Given, Known, Operator
+from .operators import OPERATORS, row_of
 from .output_layers import values_that_feed_layers
+from .places import Place
+from .relus import relu_input
 from .shape_inference import is_scalar
 
 __all__ = [
@@ -46,9 +36,8 @@ __all__ = [
 ]
 
 _COMPUTED = "its weights are not constant: the model computes them"
-_FIRST = "its weights come first, and its channels before the probes"
 _CONSTANT = "it computes the same for all probes"
-_UNKNOWN = "an operator of another domain: nobody here knows what it makes of its weights"
+_UNKNOWN = "an operator of another domain: what it does with its weights is unknown"
 OUTPUT_LAYER = "output layer: its entropy falls by design; measured when it is named"
 _NAMED = 5  # output layers in one line
 
@@ -68,7 +57,7 @@ class Tap:
     channel_axis: int
     """Counted from the start, or -1: the last."""
     rank: int | None
-    """Rank of the tensor; None where it is not known, and the channels are last."""
+    """Rank of the tensor; None where it is unknown, and the channels are last."""
     element_type: int | None
     """ONNX element type of the tensor, or None where it is not known."""
     weight_shape: Shape
@@ -83,6 +72,8 @@ class Tap:
     added: tuple[str, int] | None
     """A constant of which the D numbers from this one on are the bias, which the tensor lacks."""
     node: onnx.NodeProto = field(repr=False, compare=False)
+    row: Operator = field(repr=False, compare=False)
+    """Of the table of operators."""
     relu_order: tuple[int, ...] | None = field(default=None, kw_only=True)
     """Which axis of the ReLU's input holds each axis of the tensor, where it was transposed."""
 
@@ -169,11 +160,8 @@ def filters(model: Model, tap: Tap) -> NDArray[Any] | None:
 
     Raises ModelError where they cannot be read.
     """
-    operator = _operator(model, tap.node)
-    if not isinstance(operator, Operator):
-        return None
     try:
-        return filter_rows(operator, tap.node, model.constant)
+        return tap.row.filters(tap.node, _given(model, tap.node))
     except (ValueError, IndexError) as error:
         raise ModelError(
             f"{model.source}: the weights of layer {tap.name!r} cannot be read: {error}"
@@ -192,16 +180,30 @@ def _matching(found: Taps, entry: str) -> list[str]:
 
 
 def _candidates(model: Model, node: onnx.NodeProto) -> Iterator[Tap | LeftOut]:
-    operator = _operator(model, node)
-    if isinstance(operator, Operator):
-        yield _candidate(model, node, operator)
-    elif operator is not None:
-        yield LeftOut(_plain_name(node), node.op_type, operator)
+    row = row_of(node, _known(model, node))
+    if isinstance(row, Operator):
+        yield _candidate(model, node, row)
+    elif row is not None:
+        yield LeftOut(_plain_name(node), node.op_type, row.reason)
     elif node.domain and not node.domain.startswith(_DOMAINS) and _has_weights(model, node):
         yield LeftOut(_plain_name(node), node.op_type, _UNKNOWN)
-    for inner in _inner_nodes(node):
-        if kind(inner) in OPERATORS or kind(inner) in UNMEASURABLE:
+    for inner in inner_nodes(node):
+        if kind(inner) in OPERATORS:
             yield LeftOut(_plain_name(inner), inner.op_type, _within(model, node))
+
+
+def _known(model: Model, node: onnx.NodeProto) -> Known:
+    def shape(position: int) -> Shape | None:
+        return model.shape_of(input_at(node, position))
+
+    return shape
+
+
+def _given(model: Model, node: onnx.NodeProto) -> Given:
+    def numbers(position: int | None) -> NDArray[Any] | None:
+        return model.constant(input_at(node, position))
+
+    return numbers
 
 
 def _within(model: Model, node: onnx.NodeProto) -> str:
@@ -210,7 +212,7 @@ def _within(model: Model, node: onnx.NodeProto) -> str:
     switches = _switches(model, node.input[0]) if node.op_type == "If" and node.input else []
     if switches:
         return f"{place}, where {' and '.join(switches)} decides what runs (--input gives a value)"
-    return f"{place}, which may run it never or often"
+    return f"{place}, which may run it any number of times"
 
 
 def _switches(model: Model, condition: str) -> list[str]:
@@ -234,54 +236,53 @@ def _has_weights(model: Model, node: onnx.NodeProto) -> bool:
     return any(shape is not None and len(shape) > 1 for shape in shapes)
 
 
-def _inner_nodes(node: onnx.NodeProto) -> Iterator[onnx.NodeProto]:
-    for graph in subgraphs(node):
-        for inner in graph.node:
-            yield inner
-            yield from _inner_nodes(inner)
-
-
 def _plain_name(node: onnx.NodeProto) -> str:
     weights = next((name for name in node.input[1:] if name), "")
     return layer_name(node, weights, "", next(iter(node.output), node.op_type))
 
 
 def _candidate(model: Model, node: onnx.NodeProto, operator: Operator) -> Tap | LeftOut:
-    weights = input_at(node, operator.weights)
-    stored = model.shape_of(weights) if weights else None
-    shape = None if stored is None else operator.shape(node, stored)
-    obstacle = model.constants.obstacle(weights)
-    found: LinearOutput | str = f"its weights are not known: {obstacle}" if obstacle else _COMPUTED
-    if node.output[0] not in model.reached:
-        found = _CONSTANT
-    elif shape is not None and (len(shape) not in operator.weight_ranks or min(shape) < 1):
-        found = f"weights of shape {list(shape)} are no filter bank"
-    elif shape is not None:
-        found = linear_output(model, node, operator, shape)
-    elif model.shape_of(input_at(node, 0)) is not None:
-        found = _FIRST
-    if isinstance(found, str) or shape is None:
-        return LeftOut(_plain_name(node), node.op_type, str(found))
-    relu, relu_order = relu_input(model, node, found, operator.channels(node, shape))
-    bias = _own(model, found.bias or input_at(node, operator.bias))
+    shape = _weight_shape(model, node, operator)
+    place = shape if isinstance(shape, str) else linear_output(model, node, operator, shape)
+    if isinstance(shape, str) or isinstance(place, str):
+        return LeftOut(_plain_name(node), node.op_type, str(place))
+    weights, channels = input_at(node, operator.weights), operator.channels(node, shape)
+    relu, relu_order = relu_input(model, node, operator, place, channels)
+    bias = _own(model, place.bias or input_at(node, operator.bias))
     return Tap(
-        name=layer_name(node, model.origin(weights), bias, found.tensor),
-        tensor=found.tensor,
+        name=layer_name(node, model.origin(weights), bias, place.tensor),
+        tensor=place.tensor,
         operator=node.op_type,
-        channels=operator.channels(node, shape),
-        channel_axis=found.axis,
-        rank=found.rank,
-        element_type=_element_type(model, operator, weights, found),
+        channels=channels,
+        channel_axis=place.axis,
+        rank=place.rank,
+        element_type=_element_type(model, operator, weights, place),
         weight_shape=shape,
         relu=relu,
         relu_order=relu_order,
-        tapped_at=tapped_at(node, found),
-        batch_norm_folded=batch_norm_folded(model, node, found.tensor),
+        tapped_at=tapped_at(node, operator, place),
+        batch_norm_folded=batch_norm_folded(model, node, place.tensor),
         output_layer=False,
-        dequantised=found.dequantised,
-        added=found.added,
+        dequantised=place.dequantised,
+        added=place.added,
         node=node,
+        row=operator,
     )
+
+
+def _weight_shape(model: Model, node: onnx.NodeProto, operator: Operator) -> Shape | str:
+    """Shape of a layer's weights, or why it is no layer that can be measured."""
+    if node.output[0] not in model.reached:
+        return _CONSTANT
+    weights = input_at(node, operator.weights)
+    stored = model.shape_of(weights)
+    shape = None if stored is None else operator.shape(node, stored, _given(model, node))
+    if shape is None:
+        obstacle = model.constants.obstacle(weights)
+        return f"its weights are unknown: {obstacle}" if obstacle else _COMPUTED
+    if len(shape) not in operator.weight_ranks or min(shape) < 1:
+        return f"weights of shape {list(shape)} are not a filter bank"
+    return shape
 
 
 def _own(model: Model, bias: str) -> str:
@@ -291,25 +292,7 @@ def _own(model: Model, bias: str) -> str:
     return origin if len(model.consumers.get(origin, ())) == 1 else ""
 
 
-def _operator(model: Model, node: onnx.NodeProto) -> Operator | str | None:
-    """How a node makes a linear output; why it has none that can be measured; None for no layer."""
-    if kind(node) == ("", "Einsum"):
-        constant = [i for i, name in enumerate(node.input) if model.shape_of(name) is not None]
-        return einsum_layer(node, constant[0]) if constant else None
-    swapped = (
-        kind(node) == ("", "MatMul")
-        and len(node.input) == 2
-        and model.shape_of(node.input[1]) is None
-        and model.shape_of(node.input[0]) is not None
-    )
-    if swapped:
-        return WEIGHTS_FIRST
-    return OPERATORS.get(kind(node), UNMEASURABLE.get(kind(node)))
-
-
-def _element_type(
-    model: Model, operator: Operator, weights: str, place: LinearOutput
-) -> int | None:
+def _element_type(model: Model, operator: Operator, weights: str, place: Place) -> int | None:
     """ONNX element type of what is measured, or None where it is not known."""
     if place.dequantised is not None:
         return model.element_type(place.dequantised[0])

@@ -167,7 +167,7 @@ class Session:
                 return device, session
             if wanted != "auto":
                 raise DeviceError(
-                    f"device {wanted!r} was asked for and does not load: {failure}; "
+                    f"device {wanted!r} does not load: {failure}; "
                     "`sparsight doctor` shows what does"
                 )
             self.passed_over.append(f"{device.name}: {failure}")

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ModelError, UsageError
-from ..graph.constant_folding import attribute
 from ..graph.instrument import Instrumented, instrument
 from ..graph.model import Model
+from ..graph.nodes import attribute
 from ..graph.shape_inference import sides
 from ..graph.taps import Tap
 from ..measure.batch import BatchStatistics
@@ -195,8 +195,8 @@ class TapSession:
         for name in values.keys() - set(self._names):
             if values[name].shape[:1] != (count,):
                 raise UsageError(
-                    f"output {name!r} of {self._source} is {list(values[name].shape)} for {count} "
-                    "samples; one with a row for each was wanted"
+                    f"output {name!r} of {self._source} has the shape "
+                    f"{list(values[name].shape)} for {count} samples; expected a row for each"
                 )
         return values
 

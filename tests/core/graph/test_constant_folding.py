@@ -12,8 +12,8 @@ from onnx import TensorProto, helper, numpy_helper
 from tests.core import graphs, reference
 
 from sparsight.errors import ModelError
-from sparsight.graph.constant_folding import _TooMuchError
 from sparsight.graph.model import open_model
+from sparsight.graph.reference_evaluation import TooMuchError
 from sparsight.graph.taps import filters, find_taps
 
 node, random = graphs.node, graphs.random
@@ -147,7 +147,7 @@ BODY = helper.make_graph(
 REFUSED = {
     "RandomNormal makes them at random": [node("RandomNormal", "", "c", shape=[4, 6])],
     "Dropout makes them at random": [node("Dropout", "w ratio yes", "c")],
-    "Loop makes them, which may run": [node("Loop", "count yes w", "c", body=BODY)],
+    "Loop makes them, and its body may run": [node("Loop", "count yes w", "c", body=BODY)],
     "elsewhere.Magic makes them": [node("Magic", "w", "c", domain="elsewhere")],
     "made in a circle": [node("Add", "w d", "c"), node("Neg", "c", "d")],
     "by too many operators": [
@@ -168,7 +168,7 @@ def test_what_is_not_computed_says_why(reason):
     found = find_taps(open_model(content))
     assert not found.taps
     (left,) = [part for part in found.left_out if part.operator == "MatMul"]
-    assert left.reason.startswith("its weights are not known: ")
+    assert left.reason.startswith("its weights are unknown: ")
     assert reason in left.reason
 
 
@@ -203,7 +203,7 @@ def test_what_would_take_too_much_is_not_computed(words):
     (tap,) = find_taps(model).taps
     assert tap.weight_shape == (4, 6)
     assert filters(model, tap) is None  # measured all the same, without correlations
-    with pytest.raises(_TooMuchError, match=words.strip()):
+    with pytest.raises(TooMuchError, match=words.strip()):
         model.constants._computed("c")
 
 

@@ -51,17 +51,26 @@ def test_channels_and_filters(equation, inputs, weights, axis, rows, opset):
     assert assert_agreement(model, {"x": probes}) == 1
 
 
+def test_an_axis_that_only_the_weights_have_is_summed_first():
+    model, values = model_of("btd,dej->bte", "dej", 1, "btd")
+    (tap,) = find_taps(model).taps
+    rows = filters(model, tap)
+    np.testing.assert_allclose(rows.reshape(len(rows), -1), values.sum(2).T, rtol=1e-6)
+    probes = graphs.random((3, SIDES["t"], SIDES["d"]), seed=1)
+    assert assert_agreement(model, {"x": probes}) == 1
+
+
 @pytest.mark.parametrize(
     ("equation", "inputs", "weights", "reason"),
     [
-        ("bti,ti->bti", "bti", "ti", "0 axes of its weights alone"),
-        ("btd,d->bt", "btd", "d", "0 axes of its weights alone"),
-        ("btd,dhe->bthe", "btd", "dhe", "2 axes of its weights alone"),
+        ("bti,ti->bti", "bti", "ti", "bring 0 axes into the output"),
+        ("btd,d->bt", "btd", "d", "bring 0 axes into the output"),
+        ("btd,dhe->bthe", "btd", "dhe", "bring 2 axes into the output"),
         ("bt,e->bte", "bt", "e", "sums over nothing"),
         ("bd,de->eb", "bd", "de", "before the probes"),
         ("bd...,de->be...", "bdt", "de", "does not tell at which axis"),
-        ("bd,dd->b", "bd", "dd", "does not tell apart"),
-        ("b?,?e->be", "bd", "de", "cannot be followed"),
+        ("bd,dd->b", "bd", "dd", "tell the axes of its weights apart"),
+        ("b?,?e->be", "bd", "de", "cannot be read"),
     ],
 )
 def test_what_is_no_layer_says_why(equation, inputs, weights, reason):

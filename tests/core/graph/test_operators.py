@@ -205,6 +205,22 @@ CASES = {
         domains=(MS,),
         filters=W2.T,
     ),
+    "fused matmul, weights first": Case(
+        [node("FusedMatMul", "w x", "y", domain=MS, transB=1)],
+        {"w": W2.T.copy()},
+        (3, 5, 4),
+        axis=1,
+        domains=(MS,),
+        filters=W2.T,
+    ),
+    "fused matmul, weights first and transposed": Case(
+        [node("FusedMatMul", "w x", "y", domain=MS, transA=1)],
+        {"w": W2},
+        (3, 4, 5),
+        axis=1,
+        domains=(MS,),
+        filters=W2.T,
+    ),
     "transposed conv with pads that are an input": Case(
         [node("ConvTransposeWithDynamicPads", "x w pads b", "y", domain=MS)],
         {"w": random((4, 6, 2, 2)), "b": random((6,)), "pads": np.zeros(4, np.int64)},
@@ -506,6 +522,28 @@ def test_weights_of_four_bit_floats(quant_type, columns):
     made = node("MatMulBnb4", "x w s", "y", domain=MS, **attributes)
     content = graphs.model([made], {"x": ["n", columns]}, ["y"], stored, domains=(MS,))
     _agrees_with_the_unit_matrix(content, columns, 0)
+
+
+@pytest.mark.parametrize("with_zero", [0, 1])
+@pytest.mark.parametrize("columns", [64, 48])
+def test_weights_in_blocks_of_four_bits(with_zero, columns):
+    packed = np.random.default_rng(3).integers(0, 256, (6, 2, 20 + with_zero), dtype=U8)
+    packed[..., :4] = SCALES[:, :2, None].view(U8)
+    if with_zero:
+        packed[..., 4] &= 15
+    stored = {"w": packed.ravel(), "shape": np.array([columns, 6])}
+    made = node("MatMulFpQ4", "x w shape", "y", domain=MS, blk_quant_type=with_zero)
+    content = graphs.model([made], {"x": ["n", columns]}, ["y"], stored, domains=(MS,))
+    _agrees_with_the_unit_matrix(content, columns, 0)
+
+
+def test_blocks_of_an_unknown_kind_have_no_correlations():
+    stored = {"w": np.zeros(252, U8), "shape": np.array([64, 6])}
+    made = node("MatMulFpQ4", "x w shape", "y", domain=MS, blk_quant_type=2)
+    content = graphs.model([made], {"x": ["n", 64]}, ["y"], stored, domains=(MS,))
+    model = open_model(content)
+    (tap,) = find_taps(model).taps
+    assert (tap.channels, filters(model, tap)) == (6, None)
 
 
 def _agrees_with_the_unit_matrix(content, columns, bias):
@@ -1006,7 +1044,7 @@ def test_what_is_left_out_says_why():
     assert "inside If 'choice'" in reasons["inner"][1]
     assert reasons["e"] == ("Einsum", "it sums over nothing: each channel scales its input")
     assert "stay inside the operator" in reasons["rnn"][1]
-    assert "no filter bank" in reasons["int"][1]
+    assert "not a filter bank" in reasons["int"][1]
     assert "scale" in reasons["ci"][1]
     assert "stay inside the operator" in reasons["dyn"][1]
     assert "another domain" in reasons["magic"][1]

@@ -24,9 +24,11 @@ from onnxruntime.transformers.fusion_options import FusionOptions
 from onnxruntime.transformers.optimizer import optimize_model
 from tests.core import zoo
 
+from sparsight.graph.biases import BIASED
 from sparsight.graph.instrument import instrument
 from sparsight.graph.model import Model, open_model
-from sparsight.graph.operators import BIASED, OPERATORS, UNMEASURABLE, kind
+from sparsight.graph.nodes import kind
+from sparsight.graph.operators import OPERATORS
 from sparsight.graph.taps import Tap, filters, find_taps
 from sparsight.inference.session import TapSession
 from sparsight.measure.batch import BatchStatistics
@@ -211,7 +213,7 @@ def quantised(name: str, how: str, folder: Path) -> Path:
     return made
 
 
-MULTIPLY = {*OPERATORS, *UNMEASURABLE}
+MULTIPLY = {*OPERATORS}
 
 
 def unaccounted(model: Model) -> list[str]:

@@ -91,6 +91,16 @@ def test_the_relu_behind_batch_normalisation_and_a_sum():
     assert tap.batch_norm_folded is False
 
 
+@pytest.mark.parametrize(
+    ("sides", "found"), [([-1, 5, 4], True), ([-1, 4], True), ([-1, 4, 5], False)]
+)
+def test_the_relu_behind_a_reshape_that_keeps_the_channels_last(sides, found):
+    weights = {"w": graphs.random((3, 4)), "sides": np.array(sides)}
+    nodes = [node("Gemm", "x w", "a"), node("Reshape", "a sides", "b"), node("Relu", "b", "y")]
+    (tap,) = taps_of(nodes, weights, {"x": ["n", 3]})[1].taps
+    assert tap.relu == ("b" if found else None)
+
+
 def test_relu6_is_a_relu_and_hard_swish_is_none():
     weights = {"w": graphs.random((4, 4)), "w2": graphs.random((4, 4))}
     weights |= {"zero": np.float32(0), "six": np.float32(6), "three": np.float32(3)}

@@ -173,5 +173,7 @@ def test_an_output_without_a_row_a_sample(axes, shape):
     """As a loss that the model computes itself."""
     nodes = [node("MatMul", "x w", "a"), node("ReduceMean", "a", "y", axes=axes, keepdims=0)]
     content = graphs.model(nodes, {"x": ["n", 4]}, ["y"], {"w": graphs.random((4, 3))}, 13)
-    with pytest.raises(UsageError, match=f"output 'y' of net.onnx is {shape} for . samples"):
+    with pytest.raises(
+        UsageError, match=f"output 'y' of net.onnx has the shape {shape} for . samples"
+    ):
         opened(content).run({"x": graphs.random((5, 4))}, 5, outputs=["y"])
