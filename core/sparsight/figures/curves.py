@@ -14,8 +14,8 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter
 
 from ..errors import UsageError
+from ..runs.logdir import NamedRun
 from . import colours, page
-from .runs import NamedRun
 from .statistics import STATISTICS, Statistic, grid, spread
 
 __all__ = ["check_spread", "draw_curves"]

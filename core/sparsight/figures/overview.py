@@ -9,9 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from ..runs.logdir import NamedRun
 from . import colours, page
 from .comparison import Base, label_of, title_of
-from .runs import NamedRun
 from .statistics import Statistic, change, difference, grid
 
 __all__ = ["draw_overview"]

@@ -22,11 +22,11 @@ from sparsight.cli import _app, main
 from sparsight.errors import MissingExtraError, RunError, TargetError, UsageError
 from sparsight.figures import colours, drawing, page
 from sparsight.figures.drawing import Wanted
-from sparsight.figures.runs import choose_layers, find_runs
 from sparsight.figures.statistics import STATISTICS, change, difference, grid, spread, statistic_of
 from sparsight.maths.onset import find_onset
 from sparsight.measure.measurement import BatchStatistics, LayerAccumulator
 from sparsight.runs.events import event, file_version, scalar_value, write_event
+from sparsight.runs.logdir import choose_layers, find_runs
 from sparsight.runs.reader import read_run
 from sparsight.runs.writer import RunWriter
 
