@@ -116,9 +116,9 @@ class Recorder:
 
         What `sparsight diagnose` needs: `train_loss`, the epoch's mean without penalties, and of
         single-label classification `validation_logits`, [N, classes, ...], and
-        `validation_labels`, [N, ...], of held-out samples, the same each epoch; -100 counts for nothing. Loss, accuracy,
-        best temperature, calibrated loss and calibration error are recorded from them; scalars of
-        the same names win. In distributed training rank 0's are taken. Raises UsageError where they
+        `validation_labels`, [N, ...], of held-out samples, the same each epoch; -100 counts for
+        nothing. Loss, accuracy, best temperature, calibrated loss and calibration error are
+        recorded from them; scalars of the same names win. In distributed training rank 0's are taken. Raises UsageError where they
         do not fit.
 
         Returns what was measured, which

@@ -129,7 +129,7 @@ class Turn:
     best: float
     """Smoothed value at that epoch."""
     settled: float
-    """Median of the last smoothed values."""
+    """Median of the last values."""
 
 
 def find_turn(
@@ -151,7 +151,8 @@ def find_turn(
     if at[-1] - at[best] < _EPOCHS_AFTER:
         return None
     late = (at > at[-1] - _SETTLED) & (at > at[best])
-    settled = float(np.median(losses[late]))
+    raw = np.asarray(values, np.float64)[known]
+    settled = float(np.median(-raw[late] if higher_is_better else raw[late]))
     if not settled - losses[best] > margin:
         return None
     return Turn(round(at[best]), float(curve[best]), -settled if higher_is_better else settled)
