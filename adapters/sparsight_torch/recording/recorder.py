@@ -118,8 +118,8 @@ class Recorder:
         single-label classification `validation_logits`, [N, classes, ...], and
         `validation_labels`, [N, ...], of held-out samples, the same each epoch; -100 counts for
         nothing. Loss, accuracy, best temperature, calibrated loss and calibration error are
-        recorded from them; scalars of the same names win. In distributed training rank 0's are taken. Raises UsageError where they
-        do not fit.
+        recorded from them; scalars of the same names win. In distributed training rank 0's are
+        taken. Raises UsageError where they do not fit.
 
         Returns what was measured, which
         is nothing in an epoch left out.

@@ -20,8 +20,8 @@ __all__ = ["Diagnosis", "Kind", "diagnose", "diagnose_all"]
 CALIBRATED_RISE = 0.02
 """Relative rise of V_T that is called a turn: what `find_onset` asks of the loss."""
 ACCURACY_FALL = 0.05
-"""Absolute. Of the reproduction's 45 runs, in which accuracy rose on after the onset in all, it then
-fell for good by .044 at most (reproduction/onset_facts.py)."""
+"""Absolute. In the reproduction's 45 runs accuracy rose on after the onset of the loss, and then
+fell for good by .025 at most (reproduction/onset_facts.py)."""
 FEW_EPOCHS = 10
 """Epochs after the onset under which confidence is low. Provisional."""
 WIDE = 8

@@ -22,8 +22,8 @@ FALL = 0.05
 (benchmarks/entropy_ladder.py)."""
 PATTERN_SHARE = 0.3
 """Of a fall, that H(a) - H(s a0) must make up before the pattern is said to thin out. Provisional:
-over the reproduction's 166 layers ln RMS explains 97% or more of the variance of relative entropy in
-nine of ten (reproduction/onset_facts.py), so that a third is far outside what growth leaves over."""
+in nine of ten of the reproduction's 166 layers ln RMS explains 97% or more of the variance of
+relative entropy (reproduction/onset_facts.py), so that a third is more than growth leaves over."""
 DEAD = 0.5
 """Share of a layer's channels that are dead at the end, and were not at the start. Provisional."""
 

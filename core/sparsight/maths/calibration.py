@@ -246,7 +246,8 @@ def _confidence(logits: Logits) -> NDArray[np.float64]:
 
 
 def _of(values: Logits, labels: Labels) -> NDArray[np.float64]:
-    return np.take_along_axis(values, labels[:, None].astype(np.intp), axis=1)[:, 0]
+    chosen: NDArray[np.float64] = np.take_along_axis(values, labels[:, None].astype(np.intp), 1)
+    return chosen[:, 0]
 
 
 def _parts(logits: Logits) -> list[slice]:
