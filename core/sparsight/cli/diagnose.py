@@ -49,15 +49,20 @@ def _finite(value: Any) -> Any:
 
 
 def _print(diagnosis: Diagnosis) -> None:
+    from rich.padding import Padding
+
     from .output import console, number, plain, print_table
 
     screen = console()
     screen.print(plain(f"{diagnosis.run}: {diagnosis.kind}"))
-    for sentence in diagnosis.sentences:
-        screen.print(plain(f"  {sentence}"))
-    screen.print(plain(f"  Next: {diagnosis.next_step}"))
     reasons = "; ".join(diagnosis.reasons)
-    screen.print(plain(f"  Confidence: {diagnosis.confidence} ({reasons})."))
+    lines = [
+        *diagnosis.sentences,
+        f"Next: {diagnosis.next_step}",
+        f"Confidence: {diagnosis.confidence} ({reasons}).",
+    ]
+    for line in lines:
+        screen.print(Padding(plain(line), (0, 0, 0, 2)))
     rows = [
         [x.name, number(x.start), number(x.end), number(x.rms_ratio, 2), number(x.dead, 2), x.cause]
         for x in diagnosis.layers

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -64,7 +64,8 @@ def diagnose(run: str | Path | NamedRun) -> Diagnosis:
 def diagnose_all(logdir: Path) -> list[Diagnosis]:
     """The diagnoses of the runs in and below a directory. Raises RunError where there is none."""
     runs = find_runs(logdir, without=("maps", "correlation", "probes"))
-    return [_diagnosis(run) for run in runs]
+    here = logdir.resolve().name
+    return [_diagnosis(replace(run, name=here) if run.name == "." else run) for run in runs]
 
 
 def _diagnosis(run: NamedRun) -> Diagnosis:
@@ -136,7 +137,8 @@ def _accuracy_turn(run: NamedRun) -> Turn | None:
     found = run.accuracy
     if found is None:
         return None
-    return find_turn(found.epochs, found.values, ACCURACY_FALL, higher_is_better=True)
+    turn = find_turn(found.epochs, found.values, ACCURACY_FALL, higher_is_better=True)
+    return None if turn is None or turn.epoch < 0 else turn  # it never learned
 
 
 def _loss_sentences(

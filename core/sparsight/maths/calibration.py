@@ -102,7 +102,7 @@ def flat_logits(logits: NDArray[Any], labels: NDArray[Any]) -> tuple[Logits, Lab
     rows, flat = rows[counted], flat[counted].astype(np.intp)
     if flat.size and (flat.min() < 0 or flat.max() >= classes):
         raise UsageError(
-            f"labels go from {flat.min()} to {flat.max()}; there are the classes 0 to "
+            f"labels go from {flat.min()} to {flat.max()}; the model has the classes 0 to "
             f"{classes - 1}, and {IGNORED} for what does not count"
         )
     return rows, flat
@@ -236,7 +236,8 @@ def _scaled(inverse: float, centred: Logits) -> Logits:
 
 
 def _below_the_largest(logits: Logits) -> Logits:
-    return logits - logits.max(axis=1, keepdims=True)
+    centred: Logits = logits - logits.max(axis=1, keepdims=True)
+    return centred
 
 
 def _confidence(logits: Logits) -> NDArray[np.float64]:

@@ -232,7 +232,7 @@ def test_labels_of_positions():
     evaluation.update(scores[:1], 0)
     evaluation.update(scores[1:], 1)
     assert evaluation.scalars()["accuracy/validation"] == 1
-    with pytest.raises(ProbeError, match="would fit"):
+    with pytest.raises(ProbeError, match="were expected"):
         Evaluation(np.zeros(2, int)).update(scores, 0)
 
 

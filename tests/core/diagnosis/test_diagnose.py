@@ -128,3 +128,8 @@ def test_scale_is_never_called_a_pattern_that_thins_out() -> None:
 def test_an_empty_directory_is_an_error(tmp_path) -> None:
     with pytest.raises(RunError, match="holds no event file"):
         diagnose(tmp_path)
+
+
+def test_what_was_never_learned_did_not_turn() -> None:
+    found = diagnose(made(falling, accuracy=np.linspace(0.35, 0.2, len(EPOCHS))))
+    assert found.kind == "none"
