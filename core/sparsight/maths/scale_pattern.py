@@ -115,7 +115,7 @@ def _slopes(steps: Curve, rises: Curve) -> Curve:
     before, after = rises[:-1], rises[1:]
     first, second = steps[1:] * 2 + steps[:-1], steps[1:] + 2 * steps[:-1]
     agree = before * after > 0
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         mean = (first + second) / (first / before + second / after)
     slopes[1:-1] = np.where(agree, mean, 0.0)
     return slopes
