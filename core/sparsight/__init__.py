@@ -15,6 +15,7 @@ from .errors import SparsightError
 
 if TYPE_CHECKING:
     from .analysis.analyze import analyze
+    from .diagnosis.diagnose import Diagnosis, diagnose
     from .graph.model import open_model
     from .graph.taps import find_taps
     from .maths.correlation import correlation_summary, filter_correlations
@@ -25,11 +26,13 @@ if TYPE_CHECKING:
     from .runs.writer import RunWriter
 
 __all__ = [
+    "Diagnosis",
     "LayerMeasurement",
     "RunWriter",
     "SparsightError",
     "analyze",
     "correlation_summary",
+    "diagnose",
     "filter_correlations",
     "find_onset",
     "find_taps",
@@ -42,10 +45,12 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Diagnosis": "diagnosis.diagnose",
     "LayerMeasurement": "measure.measurement",
     "RunWriter": "runs.writer",
     "analyze": "analysis.analyze",
     "correlation_summary": "maths.correlation",
+    "diagnose": "diagnosis.diagnose",
     "filter_correlations": "maths.correlation",
     "find_onset": "maths.onset",
     "find_taps": "graph.taps",

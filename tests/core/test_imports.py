@@ -32,6 +32,7 @@ ORDER = {
     "graph": {"numpy", "onnx", "google"},
     "inference": {"numpy", "onnx", "onnxruntime"},
     "runs": {"numpy", "tensorboard", "google_crc32c", "google"},
+    "diagnosis": {"numpy"},
     "analysis": {"numpy", "onnx"},
     "figures": {"numpy", "matplotlib", "PIL"},
     "cli": {"typer", "rich"},

@@ -12,10 +12,12 @@ from typing import Any
 from torch import Tensor, nn
 
 from sparsight.errors import RunError, UsageError, nearest
+from sparsight.maths.calibration import calibrate, flat_logits, loss_at, sampled
 from sparsight.maths.correlation import Centre
 from sparsight.measure.measurement import LayerMeasurement
 from sparsight.probes.probe_set import shown_positions, shown_probes
 from sparsight.runs.writer import RunWriter
+from sparsight.schema.evaluation import TRAINING_LOSS, evaluation_scalars
 from sparsight.warning import warn
 
 from .distributed import rank
@@ -100,17 +102,30 @@ class Recorder:
         *,
         scalars: Mapping[str, float] | None = None,
         global_step: int | None = None,
+        train_loss: float | Tensor | None = None,
+        validation_logits: Tensor | None = None,
+        validation_labels: Tensor | None = None,
     ) -> list[LayerMeasurement]:
         """Measure and write one epoch; -1 is "before training".
 
         `scalars` are written beside it, also in the epochs that `every` leaves out, and appear in
         TensorBoard's Scalars tab. `global_step` is your trainer's own step count: with it our
-        epochs are lined up with losses that are logged by batch. Returns what was measured, which
+        epochs are lined up with losses that are logged by batch.
+
+        What `sparsight diagnose` needs: `train_loss`, the epoch's mean without penalties, and of
+        single-label classification `validation_logits`, [N, classes, ...], and
+        `validation_labels`, [N, ...], of held-out samples, the same each epoch; -100 counts for
+        nothing. Loss, accuracy, best temperature, calibrated loss and calibration error are
+        recorded from them; scalars of the same names win. In distributed training rank 0's are
+        taken. Raises UsageError where they do not fit.
+
+        Returns what was measured, which
         is nothing in an epoch left out.
         """
         epoch = _integer("epoch", epoch)
         global_step = None if global_step is None else _integer("global_step", global_step)
         scalars = {name: _number(name, value) for name, value in (scalars or {}).items()}
+        scalars = _evaluation(train_loss, validation_logits, validation_labels) | scalars
         due = epoch < 0 or epoch % self._every == 0
         measurements = (
             measure(self._model, self._probes, shown=self._shown.indices, **self._options)
@@ -191,6 +206,33 @@ def _number(name: str, value: Any) -> float:
         return float(value.detach() if isinstance(value, Tensor) else value)
     except (TypeError, ValueError, RuntimeError):
         raise UsageError(f"the scalar {name!r} is {value!r}; expected a number") from None
+
+
+def _evaluation(
+    train_loss: float | Tensor | None, logits: Tensor | None, labels: Tensor | None
+) -> dict[str, float]:
+    """The scalars of an evaluation, by their tags."""
+    found = {} if train_loss is None else {TRAINING_LOSS: _number("train_loss", train_loss)}
+    if (logits is None) != (labels is None):
+        missing = "validation_logits" if logits is None else "validation_labels"
+        raise UsageError(f"validation_logits and validation_labels go together; {missing} is None")
+    if logits is None or labels is None:
+        return found
+    rows, known = flat_logits(_array(logits), _array(labels))
+    chosen = sampled(len(known), rows.shape[1])
+    whole = calibrate(rows[chosen], known[chosen])
+    if not whole.count:
+        return found
+    loss, right = loss_at(1.0, rows, known), rows.argmax(axis=1) == known
+    return found | evaluation_scalars(whole, loss, float(right.mean()))
+
+
+def _array(values: Any) -> Any:
+    """A tensor, or what numpy takes, as an array."""
+    if not isinstance(values, Tensor):
+        return values
+    values = values.detach()
+    return (values.float() if values.is_floating_point() else values).numpy(force=True)
 
 
 def _checkpoint_name(epoch: int) -> str:

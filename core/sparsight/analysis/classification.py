@@ -1,4 +1,4 @@
-"""Loss and accuracy of a classifier, so that checkpoints alone show when a run overfits."""
+"""Loss, accuracy and calibration of a classifier: checkpoints alone show when it overfits."""
 
 from __future__ import annotations
 
@@ -8,22 +8,27 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import ProbeError
+from ..errors import ProbeError, UsageError
+from ..maths.calibration import IGNORED, calibrate, flat_logits, loss_at, sampled
+from ..schema.evaluation import evaluation_scalars
 
 __all__ = ["Evaluation"]
 
 
 @dataclass
 class Evaluation:
-    """Cross-entropy and accuracy, batch by batch."""
+    """Cross-entropy, accuracy and calibration, batch by batch."""
 
     labels: NDArray[Any]
-    """The class of each probe, [N], or of each of its positions, [N, ...]."""
+    """The class of each probe, [N], or of each of its positions, [N, ...]; -100 counts for
+    nothing."""
     output: str = ""
     """Name of the output that holds the classes; the model's first unless given."""
     _loss: float = field(default=0.0, init=False)
     _right: int = field(default=0, init=False)
     _count: int = field(default=0, init=False)
+    _kept: list[tuple[NDArray[Any], NDArray[Any]]] = field(default_factory=list, init=False)
+    """Logits, float32, and labels of what the temperature is fitted on."""
 
     def __post_init__(self) -> None:
         if self.labels.dtype.kind not in "iu" or not self.labels.ndim:
@@ -39,38 +44,28 @@ class Evaluation:
         logits. Raises ProbeError where they do not fit the labels.
         """
         labels = self.labels[first : first + len(scores)]
-        if scores.ndim < 2 or scores.shape[:1] + scores.shape[2:] != labels.shape:
-            raise ProbeError(
-                f"output {self.output!r} has shape {list(scores.shape)} and the labels of "
-                f"these probes have {list(labels.shape)}; expected [{len(scores)}, classes] "
-                f"and [{len(scores)}]"
-            )
-        classes = scores.shape[1]
-        if labels.min() < 0 or labels.max() >= classes:
-            raise ProbeError(
-                f"labels range from {labels.min()} to {labels.max()}, but the model has "
-                f"classes 0 to {classes - 1}"
-            )
-        logarithms = _log_probabilities(scores.astype(np.float64))
-        chosen = np.take_along_axis(logarithms, labels[:, None].astype(np.intp), axis=1)
-        self._loss -= float(chosen.sum())
-        self._right += int((scores.argmax(axis=1) == labels).sum())
-        self._count += labels.size
+        try:
+            rows, known = flat_logits(scores, labels)
+        except UsageError as error:
+            raise ProbeError(f"output {self.output!r}: {error}") from None
+        if not len(known):
+            return
+        self._loss += loss_at(1.0, rows, known) * len(known)
+        self._right += int((rows.argmax(axis=1) == known).sum())
+        self._count += len(known)
+        positions = labels.size // max(1, len(labels))
+        chosen = sampled(len(self.labels), rows.shape[1] * positions)
+        fitted = np.isin(np.arange(first, first + len(labels)), chosen)
+        counted = np.repeat(fitted, positions)[labels.reshape(-1) != IGNORED]
+        self._kept.append((rows[counted].astype(np.float32), known[counted]))
 
     def scalars(self) -> dict[str, float]:
-        """Mean cross-entropy in nats and share of right answers, by the tags they get."""
+        """What was gathered, by the tags it gets in a run; see `evaluation_scalars`."""
         if not self._count:
             return {}
-        return {
-            "loss/validation": self._loss / self._count,
-            "accuracy/validation": self._right / self._count,
-        }
-
-
-def _log_probabilities(scores: NDArray[np.float64]) -> NDArray[np.float64]:
-    with np.errstate(divide="ignore", invalid="ignore"):
-        if scores.min() >= 0 and np.allclose(scores.sum(axis=1), 1, atol=1e-3):
-            return np.log(np.maximum(scores, 1e-30))
-        shifted = scores - scores.max(axis=1, keepdims=True)
-        logarithms: NDArray[np.float64] = shifted - np.log(np.exp(shifted).sum(1, keepdims=True))
-    return logarithms
+        logits, labels = (np.concatenate(parts) for parts in zip(*self._kept, strict=True))
+        return evaluation_scalars(
+            calibrate(logits, labels) if len(labels) else None,
+            loss=self._loss / self._count,
+            accuracy=self._right / self._count,
+        )

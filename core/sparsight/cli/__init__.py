@@ -13,6 +13,7 @@ import typer
 
 from ..errors import SparsightError
 from .analyze import analyze
+from .diagnose import diagnose
 from .doctor import doctor
 from .extensions import extensions
 from .figures import figures
@@ -54,7 +55,7 @@ def _app(arguments: Sequence[str]) -> typer.Typer:
         pretty_exceptions_enable=False,
         add_completion=False,
     )
-    for command in (taps, analyze, figures, doctor):
+    for command in (taps, analyze, diagnose, figures, doctor):
         app.command()(command)
     for name, command, summary in extensions(arguments):
         if isinstance(command, typer.Typer):

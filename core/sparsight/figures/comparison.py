@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+from ..runs.logdir import NamedRun
 from . import page
-from .runs import NamedRun
 
 __all__ = ["Base", "kind_of", "label_of", "title_of"]
 

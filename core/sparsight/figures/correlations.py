@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
+from ..runs.logdir import NamedRun
 from . import colours, page
-from .runs import NamedRun
 
 __all__ = ["draw_correlations"]
 

@@ -14,9 +14,9 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter
 
 from ..errors import UsageError
+from ..runs.logdir import NamedRun
 from ..schema import STATISTICS, Statistic
 from . import colours, page
-from .runs import NamedRun
 from .statistics import grid, label_of, spread
 
 __all__ = ["check_spread", "draw_curves"]

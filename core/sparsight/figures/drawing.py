@@ -12,6 +12,7 @@ from typing import Literal
 from matplotlib.figure import Figure
 
 from ..errors import RunError, UsageError, nearest
+from ..runs.logdir import NamedRun, choose_layers, find_runs
 from ..schema import Kind, Statistic
 from .colours import DASHES, Limits
 from .comparison import Base, kind_of
@@ -20,7 +21,6 @@ from .curves import check_spread, draw_curves
 from .maps import Probe, check_maps, draw_maps, first_probe
 from .overview import draw_overview
 from .page import style
-from .runs import NamedRun, choose_layers, find_runs
 from .statistics import statistic_of
 
 __all__ = ["FigureOptions", "View", "draw"]

@@ -19,10 +19,10 @@ from PIL import Image
 
 from ..errors import UsageError
 from ..maths.entropy import relative_entropy
+from ..runs.logdir import NamedRun
 from ..schema import STATISTICS, LayerInfo
 from . import colours, page
 from .comparison import Base, label_of, title_of
-from .runs import NamedRun
 
 __all__ = ["Probe", "check_maps", "draw_maps", "first_probe"]
 

@@ -9,10 +9,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from ..runs.logdir import NamedRun
 from ..schema import Statistic
 from . import colours, page
 from .comparison import Base, label_of, title_of
-from .runs import NamedRun
 from .statistics import change, difference, grid
 from .statistics import label_of as statistic_label
 

@@ -19,8 +19,8 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from numpy.typing import NDArray
 
 from ..errors import RunError
+from ..runs.logdir import NamedRun
 from .colours import NOTHING, Scale
-from .runs import NamedRun
 
 __all__ = [
     "FORMATS",

@@ -6,6 +6,7 @@ the layer's linear output. Source: Huesmann, Klemm, Linsen, Risse, arXiv 2002.09
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,14 @@ from numpy.typing import NDArray
 
 from .rfav import Floats, as_float, channels_last, peak_and_rms, scaled_by
 
-__all__ = ["relative_entropy", "rfav_entropy", "rfav_rms", "scale_free_entropy"]
+__all__ = [
+    "centred_rms",
+    "entropy_ladder",
+    "relative_entropy",
+    "rfav_entropy",
+    "rfav_rms",
+    "scale_free_entropy",
+]
 
 
 def rfav_entropy(activations: NDArray[Any], axis: int = 1) -> Floats:
@@ -50,6 +58,33 @@ def rfav_rms(activations: NDArray[Any], axis: int = 1) -> Floats:
     NaN where the RFAV holds a NaN or an infinity. Does not overflow for any finite input.
     """
     return peak_and_rms(channels_last(activations, axis))[1]
+
+
+def centred_rms(activations: NDArray[Any], axis: int = 1) -> Floats:
+    """Root mean square of each RFAV less its own mean over the D channels: the scale that H sees.
+
+    Softmax, and so H, does not change when all channels grow by the same. Axes, NaN and overflow as
+    in `rfav_rms`.
+    """
+    rfavs = channels_last(activations, axis)
+    with np.errstate(invalid="ignore", over="ignore", under="ignore"):
+        peak = np.abs(rfavs).max(axis=-1, keepdims=True)
+        unit = np.where(peak > 0, peak, 1)
+        scaled = rfavs / unit
+        deviation: Floats = scaled.std(axis=-1) * unit[..., 0]
+    return np.where(np.isfinite(peak[..., 0]), deviation, np.nan).astype(rfavs.dtype)
+
+
+def entropy_ladder(
+    activations: NDArray[Any], factors: Sequence[float] | NDArray[Any], axis: int = 1
+) -> Floats:
+    """H of the RFAVs times each factor c > 0: [factors, ...], with `rfav_entropy`'s axes behind.
+
+    In nats; never rising with c, since c is the inverse of a temperature.
+    """
+    values = as_float(activations)
+    with np.errstate(over="ignore"):
+        return np.stack([rfav_entropy(values * values.dtype.type(c), axis) for c in factors])
 
 
 def scale_free_entropy(activations: NDArray[Any], axis: int = 1) -> Floats:

@@ -16,11 +16,16 @@ __all__ = [
     "Clock",
     "Names",
     "Onset",
+    "Turn",
     "curve_names",
     "epochs_at",
+    "find_accuracy",
     "find_onset",
+    "find_training_loss",
+    "find_turn",
     "find_validation_loss",
     "line_up",
+    "onset_interval",
     "related",
     "smooth",
 ]
@@ -32,6 +37,7 @@ Numbers = Sequence[float] | NDArray[Any]
 
 _EPOCHS_AFTER = 3
 _RISE = 0.02
+_SETTLED = 5  # epochs
 _ROWS = 1024  # of the matrix of weights: one of 8 MB for a curve of 1,000 points
 
 _HELD_OUT = (
@@ -40,6 +46,8 @@ _HELD_OUT = (
     {"test", "testing", "testloss"},
 )
 _LOSS = {"loss", "losses", "nll", "xent", "crossentropy", "valloss", "testloss"}
+_TRAINING = ({"train", "training", "trainloss"},)
+_ACCURACY = {"accuracy", "acc", "valacc", "testacc"}
 _OTHER = {"penalty", "penalties", "regularization", "regularisation", "sparsity", "decorr", "total"}
 
 Names = Mapping[str, tuple[str, str]]
@@ -93,6 +101,63 @@ def find_onset(epochs: Numbers, losses: Numbers, sigma: float = SIGMA) -> Onset 
     return Onset(round(at[best]), float(lowest))
 
 
+def onset_interval(
+    epochs: Numbers, losses: Numbers, sigma: float = SIGMA
+) -> tuple[float, float] | None:
+    """First and last epoch around the onset whose smoothed loss lies within 2% of the minimum.
+
+    The epochs are contiguous, and the onset is one of them; None where `find_onset` finds none.
+    Onsets of two seeds differ by about as much, so that no epoch in it is better than another.
+    """
+    if find_onset(epochs, losses, sigma) is None:
+        return None
+    smoothed = smooth(epochs, losses, sigma)
+    known = np.isfinite(smoothed)
+    at, values = np.asarray(epochs, np.float64)[known], smoothed[known]
+    best = int(values.argmin())
+    beyond = np.flatnonzero(values - values[best] > _RISE * abs(values[best]))
+    first = int(beyond[beyond < best].max(initial=-1)) + 1
+    last = int(beyond[beyond > best].min(initial=len(at))) - 1
+    return float(at[first]), float(at[last])
+
+
+@dataclass(frozen=True)
+class Turn:
+    """Where a curve was best, and how much worse it has become since, for good."""
+
+    epoch: int
+    best: float
+    """Smoothed value at that epoch."""
+    settled: float
+    """Median of the last values."""
+
+
+def find_turn(
+    epochs: Numbers, values: Numbers, margin: float, *, higher_is_better: bool = False
+) -> Turn | None:
+    """The epoch at which a smoothed curve was best, if it became worse by more than `margin`.
+
+    `margin` is in the curve's unit. Worse is the median of the last 5 epochs (of those after the
+    best one, where these are fewer), so that one epoch that goes astray is no turn. At least 3
+    epochs must follow the best one; else None.
+    """
+    smoothed = smooth(epochs, values)
+    known = np.isfinite(smoothed)
+    at, curve = np.asarray(epochs, np.float64)[known], smoothed[known]
+    if not curve.size:
+        return None
+    losses = -curve if higher_is_better else curve
+    best = int(losses.argmin())
+    if at[-1] - at[best] < _EPOCHS_AFTER:
+        return None
+    late = (at > at[-1] - _SETTLED) & (at > at[best])
+    raw = np.asarray(values, np.float64)[known]
+    settled = float(np.median(-raw[late] if higher_is_better else raw[late]))
+    if not settled - losses[best] > margin:
+        return None
+    return Turn(round(at[best]), float(curve[best]), -settled if higher_is_better else settled)
+
+
 def curve_names(run: str, scalars: Mapping[str, Collection[str]]) -> Names:
     """The scalars of a run and of the runs that share its directory, own ones first.
 
@@ -118,12 +183,32 @@ def find_validation_loss(run: str, names: Names, measured: Collection[str]) -> s
 
     Other runs that hold Sparsight data (`measured`) are other experiments: theirs is never taken.
     """
+    return _named(run, names, measured, _HELD_OUT, _LOSS)
+
+
+def find_training_loss(run: str, names: Names, measured: Collection[str]) -> str | None:
+    """The curve that is most likely the training loss, as `find_validation_loss` finds its own."""
+    return _named(run, names, measured, _TRAINING, _LOSS)
+
+
+def find_accuracy(run: str, names: Names, measured: Collection[str]) -> str | None:
+    """The curve that is most likely the accuracy on held-out samples."""
+    return _named(run, names, measured, _HELD_OUT, _ACCURACY)
+
+
+def _named(
+    run: str,
+    names: Names,
+    measured: Collection[str],
+    splits: Sequence[Collection[str]],
+    quantity: Collection[str],
+) -> str | None:
     ranked = []
     for name, (owner, tag) in names.items():
         if owner == run or owner not in measured:
             words = _words(tag if owner == run else f"{owner.rpartition('/')[2]}/{tag}")
-            rank = next((i for i, known in enumerate(_HELD_OUT) if known & words), None)
-            if rank is not None and words & _LOSS:
+            rank = next((i for i, known in enumerate(splits) if words & {*known}), None)
+            if rank is not None and words & {*quantity}:
                 ranked.append((bool(words & _OTHER), owner != run, rank, len(name), name))
     return min(ranked)[-1] if ranked else None
 

@@ -222,3 +222,27 @@ def test_wrong_records_get_a_sentence(net, probes, tmp_path, epoch, options, mes
             recorder.record(epoch, **options)
         recorder.record(2, scalars={"loss": torch.ones(1, requires_grad=True)})
     assert read_run(tmp_path).steps == (2,)
+
+
+def test_an_evaluation_is_recorded(tmp_path):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3))
+    logits, labels = torch.randn(50, 3) * 4, torch.randint(0, 3, (50,))
+    with Recorder(model, torch.randn(8, 4), tmp_path) as recorder:
+        recorder.record(
+            0,
+            train_loss=torch.tensor(0.5),
+            validation_logits=logits,
+            validation_labels=labels,
+            scalars={"accuracy/validation": 0.25},
+        )
+        with pytest.raises(UsageError, match="validation_labels is None"):
+            recorder.record(1, validation_logits=logits)
+    found = {tag: points[0] for tag, points in read_run(tmp_path).scalars.items()}
+    loss = float(nn.functional.cross_entropy(logits, labels))
+    assert found["loss/training"] == 0.5
+    assert found["loss/validation"] == pytest.approx(loss, rel=1e-5)
+    assert found["calibration/uncalibrated_loss"] == pytest.approx(loss, rel=1e-5)
+    assert found["calibration/loss"] < loss
+    assert found["accuracy/validation"] == 0.25
+    assert 0 < found["calibration/error"] < 1

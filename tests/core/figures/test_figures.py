@@ -22,12 +22,12 @@ from sparsight.cli import _app, main
 from sparsight.errors import MissingExtraError, RunError, TargetError, UsageError
 from sparsight.figures import colours, drawing, page
 from sparsight.figures.drawing import FigureOptions
-from sparsight.figures.runs import choose_layers, find_runs
 from sparsight.figures.statistics import change, difference, grid, spread, statistic_of
 from sparsight.maths.onset import find_onset
 from sparsight.measure.accumulator import LayerAccumulator
 from sparsight.measure.batch import BatchStatistics
 from sparsight.runs.events import event, file_version, scalar_value, write_event
+from sparsight.runs.logdir import choose_layers, find_runs
 from sparsight.runs.reader import read_run
 from sparsight.runs.writer import RunWriter
 from sparsight.schema import STATISTICS

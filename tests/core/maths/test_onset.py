@@ -11,11 +11,16 @@ from hypothesis import strategies as st
 from sparsight.maths.onset import (
     Clock,
     Onset,
+    Turn,
     curve_names,
     epochs_at,
+    find_accuracy,
     find_onset,
+    find_training_loss,
+    find_turn,
     find_validation_loss,
     line_up,
+    onset_interval,
     related,
     smooth,
 )
@@ -260,3 +265,51 @@ def test_onsets_and_clocks_cannot_be_changed() -> None:
     for value in (Onset(1, 1.0), Clock(EPOCHS, COUNTS, TIMES)):
         with pytest.raises(dataclasses.FrozenInstanceError):
             setattr(value, dataclasses.fields(value)[0].name, 0)
+
+
+@given(losses)
+def test_the_interval_lies_around_the_onset_within_2_percent(values: list[float]) -> None:
+    onset = find_onset(range(len(values)), values)
+    interval = onset_interval(range(len(values)), values)
+    assert (onset is None) == (interval is None)
+    if onset is not None and interval is not None:
+        first, last = map(int, interval)
+        smoothed = smooth(range(len(values)), values)
+        assert first <= onset.epoch <= last
+        assert smoothed[first : last + 1].max() <= 1.02 * onset.loss * (1 + 1e-12)
+        for beside in (first - 1, last + 1):
+            assert not 0 <= beside < len(values) or smoothed[beside] > 1.02 * onset.loss
+
+
+def test_a_dip_that_lies_apart_is_not_in_the_interval() -> None:
+    epochs = range(0, 200, 10)  # so far apart that smoothing does nothing
+    values = [1.0, 2, 0.99, 1, 2, *[2.0] * 15]
+    assert find_onset(epochs, values) == Onset(20, pytest.approx(0.99, abs=1e-3))
+    assert onset_interval(epochs, values) == (20, 30)
+
+
+def test_a_turn_lasts() -> None:
+    rising = [*np.linspace(0, 0.5, 20)]
+    fallen = [*rising, *[0.4] * 20]
+    turn = find_turn(range(40), fallen, 0.02, higher_is_better=True)
+    assert turn is not None
+    assert turn.epoch in (18, 19)
+    assert turn.settled == pytest.approx(0.4, abs=1e-3)
+    assert find_turn(range(40), [-value for value in fallen], 0.02) == Turn(
+        turn.epoch, -turn.best, -turn.settled
+    )
+    assert find_turn(range(40), fallen, 0.2, higher_is_better=True) is None
+    astray = [*rising, *[0.5] * 20, 0.3]
+    assert find_turn(range(41), astray, 0.02, higher_is_better=True) is None
+    assert find_turn(range(20), rising, 0.02, higher_is_better=True) is None
+    assert find_turn([], [], 0.02) is None
+
+
+def test_training_loss_and_accuracy_are_found_by_name() -> None:
+    names = curve_names("a", {"a": ["loss/training", "loss/validation", "accuracy/validation"]})
+    assert find_training_loss("a", names, ["a"]) == "loss/training"
+    assert find_accuracy("a", names, ["a"]) == "accuracy/validation"
+    assert find_validation_loss("a", names, ["a"]) == "loss/validation"
+    assert find_accuracy("a", curve_names("a", {"a": ["train_acc", "val_acc"]}), []) == "val_acc"
+    ours = curve_names("a", {"a": ["calibration/loss", "calibration/uncalibrated_loss"]})
+    assert find_validation_loss("a", ours, []) is None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,19 +16,31 @@ from ..errors import RunError, TargetError, nearest
 from ..globs import fitting
 from ..maths.onset import (
     Clock,
+    Names,
     Onset,
     curve_names,
+    find_accuracy,
     find_onset,
+    find_training_loss,
     find_validation_loss,
     line_up,
     related,
     smooth,
 )
-from ..runs.events import is_event_file
-from ..runs.reader import Run, read_run
 from ..schema import Kind, LayerInfo
+from .events import is_event_file
+from .reader import Run, read_run
 
-__all__ = ["Loss", "NamedRun", "choose_layers", "find_runs"]
+__all__ = ["Loss", "NamedRun", "Scalar", "choose_layers", "find_runs"]
+
+
+@dataclass(frozen=True)
+class Scalar:
+    """A scalar that was logged, lined up with a run's epochs."""
+
+    name: str
+    epochs: NDArray[np.float64]
+    values: NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -52,6 +64,9 @@ class NamedRun:
     layers: tuple[LayerInfo, ...]
     """In graph order: those of the newest table, and the others behind what they followed."""
     loss: Loss | None
+    training_loss: Scalar | None = None
+    accuracy: Scalar | None = None
+    """On held-out samples."""
 
     @cached_property
     def channels(self) -> dict[str, int]:
@@ -107,7 +122,14 @@ def find_runs(
         where = logdir if not globs else f"the chosen runs of {logdir}"
         raise RunError(f"the event files in {where} hold no Sparsight data; {_HOW}")
     return [
-        NamedRun(name, run, _graph_order(run), _validation_loss(name, directory))
+        NamedRun(
+            name,
+            run,
+            _graph_order(run),
+            _validation_loss(name, directory),
+            _scalar(name, directory, find_training_loss),
+            _scalar(name, directory, find_accuracy),
+        )
         for name in ours
         for run in (directory.read(name),)
     ]
@@ -161,11 +183,23 @@ def _graph_order(run: Run) -> tuple[LayerInfo, ...]:
 
 
 def _validation_loss(name: str, directory: _Directory) -> Loss | None:
+    found = _scalar(name, directory, find_validation_loss, say=True)
+    if found is None:
+        return None
+    epochs, values = found.epochs, found.values
+    return Loss(found.name, epochs, values, smooth(epochs, values), find_onset(epochs, values))
+
+
+_Find = Callable[[str, Names, Collection[str]], str | None]
+
+
+def _scalar(name: str, directory: _Directory, find: _Find, say: bool = False) -> Scalar | None:
+    """A curve of a run or of those beside it; `say` warns where it cannot be lined up."""
     near = [other for other in directory.names if other == name or related(name, other)]
     scalars = {other: directory.read(other).scalars for other in near}
     names = curve_names(name, scalars)
     measured = [other for other in near if directory.read(other).tables]
-    guess = find_validation_loss(name, names, measured)
+    guess = find(name, names, measured)
     if guess is None:
         return None
     owner, tag = names[guess]
@@ -175,15 +209,15 @@ def _validation_loss(name: str, directory: _Directory) -> Loss | None:
     times = np.array([*directory.read(owner).scalar_times[tag].values()], np.float64)
     aligned_by, epochs = line_up(steps, times, _clock(run))
     if aligned_by is None:
-        warnings.warn(
-            f"{guess!r} of run {name!r} is left out: its steps go up to {max(points)} and the "
-            f"epochs up to {run.steps[-1]}, no global_step is recorded to line them up, and "
-            "they were written at other times",
-            stacklevel=2,
-        )
+        if say:
+            warnings.warn(
+                f"{guess!r} of run {name!r} is left out: its steps go up to {max(points)} and the "
+                f"epochs up to {run.steps[-1]}, no global_step is recorded to line them up, and "
+                "they were written at other times",
+                stacklevel=2,
+            )
         return None
-    values = np.array(list(points.values()), np.float64)
-    return Loss(guess, epochs, values, smooth(epochs, values), find_onset(epochs, values))
+    return Scalar(guess, epochs, np.array(list(points.values()), np.float64))
 
 
 def _clock(run: Run) -> Clock:
