@@ -387,7 +387,7 @@ class Tokens(LightningModule):
         return torch.optim.SGD(self.parameters(), lr=0.1)
 
 
-def test_training_and_recording_do_not_depend_on_the_padding(tmp_path):
+def test_training_and_recording_do_not_depend_on_the_padding(tmp_path, kind):
     found, recorded = [], []
     for length in (8, 64):
         random = torch.Generator().manual_seed(0)
@@ -395,7 +395,7 @@ def test_training_and_recording_do_not_depend_on_the_padding(tmp_path):
         tokens = F.pad(torch.randn(6, 8, 4, generator=random), (0, 0, 0, length - 8), value=9.0)
         samples = TensorDataset(tokens, mask, torch.randint(0, 2, (6,), generator=random))
         callback = SparsityCallback(
-            lambda module: [SparsityReg(module, {"first": 0.05}, mask="mask")],
+            lambda module: [kind(module, {"first": 0.05}, mask="mask")],
             probes=[tokens, mask],
             mask="mask",
             logdir=tmp_path / str(length),

@@ -1,5 +1,7 @@
 """RecorderCallback and PenaltyMixin in real training by Hugging Face's Trainer."""
 
+from functools import partial
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -390,43 +392,44 @@ def sentences(length: int) -> dict[str, Tensor]:
 DENSE = {"bert.encoder.*.dense": 1e-2, "bert.pooler.dense": 1e-2}
 
 
-def masked(model: nn.Module) -> list:
-    return [SparsityReg(model, DENSE, mask="attention_mask")]
+def masked(kind, model: nn.Module) -> list:
+    return [kind(model, DENSE, mask="attention_mask")]
 
 
-def test_the_penalty_of_a_transformer_does_not_depend_on_the_padding():
+def test_the_penalty_of_a_transformer_does_not_depend_on_the_padding(kind):
     model, values, padded = bert(), [], []
-    with SparsityReg(model, DENSE, mask="attention_mask") as sparsity:
+    with kind(model, DENSE, mask="attention_mask") as penalty:
         for length in (8, 64, 200):
             model(**sentences(length))
-            values.append(sparsity().item())
-    with SparsityReg(model, DENSE) as sparsity:
+            values.append(penalty().item())
+    with kind(model, DENSE) as penalty:
         for length in (8, 200):
             model(**sentences(length))
-            padded.append(sparsity().item())
+            padded.append(penalty().item())
     assert values == pytest.approx([values[0]] * 3, rel=1e-5)
     assert padded[1] < 10 * padded[0] < 10 * values[0]
 
 
-def test_training_and_recording_do_not_depend_on_the_padding(tmp_path):
+def test_training_and_recording_do_not_depend_on_the_padding(tmp_path, kind):
     model, by_hand = bert(), bert()
     batch = sentences(64)
     samples = [{name: tensor[i] for name, tensor in batch.items()} for i in range(6)]
     args = arguments(tmp_path, per_device_train_batch_size=2, num_train_epochs=1)
-    trainer = PenalisedTrainer(model=model, args=args, train_dataset=samples, penalties=masked)
+    make = partial(masked, kind)
+    trainer = PenalisedTrainer(model=model, args=args, train_dataset=samples, penalties=make)
     probes = {name: batch[name] for name in ("input_ids", "attention_mask")}
     trainer.add_callback(RecorderCallback(trainer, probes, mask="attention_mask"))
     trainer.train()
 
-    (sparsity,) = masked(by_hand)
+    (penalty,) = masked(kind, by_hand)
     optimizer = torch.optim.SGD(by_hand.parameters(), lr=0.1)
     shortest = sentences(8)
     for first in (0, 2, 4):
         optimizer.zero_grad()
         loss = by_hand(**{name: x[first : first + 2] for name, x in shortest.items()})["loss"]
-        (loss + sparsity()).backward()
+        (loss + penalty()).backward()
         optimizer.step()
-    sparsity.detach()
+    penalty.detach()
     for name, value in by_hand.state_dict().items():
         torch.testing.assert_close(model.state_dict()[name], value, atol=1e-5, rtol=1e-4)
     probes = {name: shortest[name] for name in ("input_ids", "attention_mask")}
