@@ -24,6 +24,7 @@ from ..layers.capture import Capture, Weakly, in_backward
 from ..layers.channel_axes import ChannelAxes, channels_of
 from ..layers.targets import Selection, Target, has_lazy
 from ..padding_mask import MaskInput, as_mask
+from .output_checks import check_output, check_term, without_gradients
 from .penalty import Penalty, changes
 from .pending import PendingTerm, summed
 
@@ -246,11 +247,14 @@ class ActivationPenalty(Penalty):
     def _receive(self, name: str, output: Tensor) -> None:
         if not torch.is_grad_enabled() or not output.requires_grad:
             if self._running:
-                raise UsageError(_without_gradients(name))
+                raise without_gradients(name)
             return
         measured = output.clone() if self._copy else output
         axis = self._axes.of(name, self._modules[name], output)
-        self._check_output(name, output, axis)
+        check_output(name, output, axis)
+        reason = self.without_effect(name, output.shape[axis])
+        if reason is not None:
+            raise UsageError(f"{type(self).__name__} would do nothing: {reason}")
         value = self._checked_term(name, measured, axis)
         if in_backward():
             return  # a checkpoint runs the layer again: it must save the same tensors, no more
@@ -267,43 +271,8 @@ class ActivationPenalty(Penalty):
                 value = self.term(widened(activation), axis)
         else:
             value = self.term(activation, axis)
-        positions = list(activation.shape)
-        del positions[axis]
-        if not isinstance(value, Tensor) or list(value.shape) != positions:
-            found = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
-            raise UsageError(
-                f"{type(self).__name__}.term returned {found} for the output of {name!r}, "
-                f"{tuple(activation.shape)} with its channels along axis {axis}; one number a "
-                f"position was expected, {tuple(positions)}"
-            )
-        if not value.requires_grad:
-            raise UsageError(
-                f"what {type(self).__name__}.term returned for the output of {name!r} has no "
-                "gradient, so that the penalty would do nothing; compute it by operations that "
-                "autograd can follow"
-            )
+        check_term(type(self).__name__, name, value, activation.shape, axis)
         return value
-
-    def _check_output(self, name: str, output: Tensor, axis: int) -> None:
-        shape = tuple(output.shape)
-        if output.numel() == 0:
-            raise UsageError(
-                f"target {name!r} returned {shape}, an empty batch, whose penalty is not "
-                "a number; leave empty batches out"
-            )
-        if output.ndim < 2:
-            raise UsageError(
-                f"the output of {name!r} has the shape {shape}; a batch of at least two axes was "
-                "expected"
-            )
-        if not -output.ndim <= axis < output.ndim or axis % output.ndim == 0:
-            raise UsageError(
-                f"axis={axis} is no channel axis of the output of {name!r}, {shape}, whose first "
-                "axis is that of the batch"
-            )
-        reason = self.without_effect(name, output.shape[axis])
-        if reason is not None:
-            raise UsageError(f"{type(self).__name__} would do nothing: {reason}")
 
     def _check_outside(self, name: str) -> None:
         """Of a target that runs outside a forward of the model."""
@@ -324,11 +293,3 @@ def _producers(root: nn.Module) -> dict[nn.Module, tuple[int, int]]:
     """Modules whose type tells the channel axis of what they return, and how many channels."""
     known = {module: channels_of(module) for module in root.modules()}
     return {module: channels for module, channels in known.items() if channels is not None}
-
-
-def _without_gradients(name: str) -> str:
-    return (
-        f"target {name!r} ran without gradients inside a forward with gradients, so that its "
-        "penalty would do nothing: under gradient checkpointing pass use_reentrant=False; a frozen "
-        "layer cannot be a target"
-    )
