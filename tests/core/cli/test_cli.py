@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tests.core import graphs
-from tests.core.analysis.test_analyze import PROBES, network
 from tests.core.disks import limited_disk
+from tests.core.small_cnn import PROBES, network
 from tests.waiting import started
 
 from sparsight.cli import _app, main

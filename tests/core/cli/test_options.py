@@ -15,7 +15,7 @@ import pyarrow.parquet
 import pytest
 from PIL import Image
 from tests.core import graphs, reference
-from tests.core.analysis.test_analyze import PROBES, network
+from tests.core.small_cnn import PROBES, network
 from tests.waiting import started, wait_until
 
 import sparsight
