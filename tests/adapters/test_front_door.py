@@ -26,6 +26,7 @@ def test_without_torch_one_sentence_names_the_extra():
 
 def test_the_callbacks_name_their_extras():
     for library in ("lightning", "transformers"):
-        code = f"import sys; sys.modules[{library!r}] = None; import sparsight_torch.{library}"
+        callbacks = f"sparsight_torch.integrations.{library}"
+        code = f"import sys; sys.modules[{library!r}] = None; import {callbacks}"
         run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
         assert run.stderr.splitlines()[-1].endswith(f"pip install 'sparsight[{library}]'")

@@ -146,7 +146,7 @@ import resource, sys, weakref
 from pathlib import Path
 import numpy as np
 from tests.core import graphs
-from sparsight import runtime
+from sparsight.inference import runtime
 from sparsight.errors import OutOfMemoryError
 
 node = graphs.node

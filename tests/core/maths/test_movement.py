@@ -12,7 +12,7 @@ from hypothesis.extra import numpy as hnp
 
 from sparsight.maths.movement import moved, settled, started
 
-SHARED = json.loads((Path(__file__).parents[3] / "movement.json").read_text("utf-8"))
+SHARED = json.loads((Path(__file__).parents[2] / "movement.json").read_text("utf-8"))
 CURVES = hnp.arrays(np.float64, st.integers(0, 90), elements=st.floats(-1e6, 1e6) | st.just(np.nan))
 
 

@@ -141,7 +141,7 @@ def test_what_waits_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 REAL = """
 import json, resource, sys
 from sparsight.errors import RunError
-from sparsight.writer import RunWriter
+from sparsight.runs.writer import RunWriter
 from tests.core.records import PROBES, measured
 folder, room = sys.argv[1], int(sys.argv[2])
 most = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
@@ -380,7 +380,7 @@ def test_a_shared_directory_deleted(tmp_path: Path) -> None:
 
 CLAIM = """
 import sys
-from sparsight.writer import RunWriter
+from sparsight.runs.writer import RunWriter
 from sparsight.errors import RunError
 try:
     RunWriter(sys.argv[1]).claim()
@@ -410,7 +410,7 @@ def test_another_process_is_refused_as_long_as_one_writes(tmp_path: Path) -> Non
 
 HOLD = """
 import sys
-from sparsight.writer import RunWriter
+from sparsight.runs.writer import RunWriter
 run = RunWriter(sys.argv[1])
 run.claim()
 print("claimed", flush=True)
