@@ -52,12 +52,11 @@ def source_of(test: str) -> Path:
 
 def is_mirrored(test: str) -> bool:
     source = source_of(test)
-    return (
-        source.with_suffix(".py").is_file() or source.is_dir() or source.parent.name == source.name
-    )
+    is_package = source.is_dir() or source.name == source.parent.name
+    return is_package or source.with_suffix(".py").is_file()
 
 
-def tests_among(paths: list[str]) -> list[str]:
+def only_tests(paths: list[str]) -> list[str]:
     return [path for path in paths if Path(path).name.startswith("test_")]
 
 
@@ -79,7 +78,7 @@ def test_an_import_of_a_test_file_is_found(line: str) -> None:
 
 
 def test_each_test_file_is_called_as_a_source_or_is_a_known_behaviour() -> None:
-    strangers = {path for path in tests_among(python_files(*MIRRORED)) if not is_mirrored(path)}
+    strangers = {path for path in only_tests(python_files(*MIRRORED)) if not is_mirrored(path)}
     assert strangers == BEHAVIOURS
 
 
