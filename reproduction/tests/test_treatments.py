@@ -122,7 +122,9 @@ def test_logit_l2(data):
     training.model.train()
     logits = training.model(scaled(data.images))
     (penalty,) = training.penalties.values()
-    assert float(penalty().detach()) == pytest.approx(0.03 * float((logits**2).mean().detach()), rel=1e-5)
+    assert float(penalty().detach()) == pytest.approx(
+        0.03 * float((logits**2).mean().detach()), rel=1e-5
+    )
 
 
 def test_small_activations_are_pulled_alike_by_sparsity_and_activation_penalties():
