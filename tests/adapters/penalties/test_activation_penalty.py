@@ -551,7 +551,7 @@ def test_a_penalty_of_ones_own(tmp_path):
     with pytest.raises(TargetError, match="do nothing: 'fc' has only 12"):
         Power(model, {"fc": 1.0})
     (tmp_path / "targets.toml").write_text("[conv1]\nnu = 0.1\n")
-    with pytest.raises(TargetError, match="may hold kappa and lambda and mu, not 'nu'"):
+    with pytest.raises(TargetError, match="may hold only kappa and lambda and mu, not 'nu'"):
         Power(model, tmp_path / "targets.toml")
 
 

@@ -11,7 +11,8 @@ from tests.core.small_cnn import PROBES, network
 import sparsight
 from sparsight.analysis.tables import write_table
 from sparsight.errors import RunError, UsageError
-from sparsight.measure.measurement import BatchStatistics, LayerAccumulator
+from sparsight.measure.accumulator import LayerAccumulator
+from sparsight.measure.batch import BatchStatistics
 from sparsight.runs.reader import read_run
 from sparsight.schema import LayerInfo
 

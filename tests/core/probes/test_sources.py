@@ -37,7 +37,7 @@ def test_a_folder_of_pictures(pictures):
 
 def test_pictures_that_do_not_work(pictures, tmp_path):
     wide = InputSpec("x", np.dtype(np.float32), ("n", 3, "h", "w"))
-    with pytest.raises(ProbeError, match="give one with --size"):
+    with pytest.raises(ProbeError, match="choose one, such as --size"):
         read_probes(pictures, [wide])
     with pytest.raises(ProbeError, match="one input for pictures"):
         read_probes(pictures, [SPEC, SPEC])
@@ -56,10 +56,10 @@ def test_pictures_that_do_not_work(pictures, tmp_path):
 @pytest.mark.parametrize(
     ("values", "text"),
     [
-        (np.linspace(0, 255, 300), "not scaled"),
+        (np.linspace(0, 255, 300), "unscaled"),
         (np.linspace(0, 1 / 255, 300), "scaled twice"),
         (np.full(300, 0.5), "all values are"),
-        (np.array([np.nan] + [0.0] * 298 + [1.0]), "no finite numbers"),
+        (np.array([np.nan] + [0.0] * 298 + [1.0]), "some are NaN or infinite"),
         (np.linspace(-2, 2, 300), ""),
     ],
 )
