@@ -14,7 +14,7 @@ from sparsight.errors import RunError, UsageError
 from sparsight.measure.accumulator import LayerAccumulator
 from sparsight.measure.batch import BatchStatistics
 from sparsight.runs.reader import read_run
-from sparsight.schema import LayerInfo
+from sparsight.schema import COLUMNS, LayerInfo
 
 
 def named(layer):
@@ -77,7 +77,7 @@ def test_a_data_frame():
 def test_measurements_go_elsewhere(tmp_path, monkeypatch):
     measured = sparsight.analyze(network(), PROBES, device="cpu")
     table = measured.to_numpy()
-    assert table.shape == (2, 14)
+    assert table.shape == (2, len(COLUMNS))
     assert table[0, 0] == measured[0].statistics["entropy"]
     measured.write(tmp_path / "by_hand", step=3)
     assert read_run(tmp_path / "by_hand").steps == (3,)

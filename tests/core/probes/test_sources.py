@@ -39,17 +39,17 @@ def test_pictures_that_do_not_work(pictures, tmp_path):
     wide = InputSpec("x", np.dtype(np.float32), ("n", 3, "h", "w"))
     with pytest.raises(ProbeError, match="choose one, such as --size"):
         read_probes(pictures, [wide])
-    with pytest.raises(ProbeError, match="one input for pictures"):
+    with pytest.raises(ProbeError, match="single input for images"):
         read_probes(pictures, [SPEC, SPEC])
-    with pytest.raises(ProbeError, match="--mean has 2 numbers for 3 channels"):
+    with pytest.raises(ProbeError, match="--mean has 2 numbers, but the input has 3 channels"):
         read_probes(pictures, [SPEC], PictureOptions(mean=(1, 2)))
     with pytest.raises(ProbeError, match="above 0"):
         read_probes(pictures, [SPEC], PictureOptions(std=(0,)))
     (tmp_path / "empty").mkdir()
-    with pytest.raises(ProbeError, match="no picture is there"):
+    with pytest.raises(ProbeError, match="no images in"):
         read_probes(str(tmp_path / "empty"), [SPEC])
     (tmp_path / "empty/broken.png").write_bytes(b"no picture")
-    with pytest.raises(ProbeError, match=r"broken\.png is no picture"):
+    with pytest.raises(ProbeError, match=r"broken\.png as an image"):
         read_probes(str(tmp_path / "empty"), [SPEC])
 
 
