@@ -20,6 +20,7 @@ __all__ = [
     "epochs_at",
     "find_onset",
     "find_validation_loss",
+    "is_score",
     "line_up",
     "related",
     "smooth",
@@ -41,6 +42,23 @@ _HELD_OUT = (
 )
 _LOSS = {"loss", "losses", "nll", "xent", "crossentropy", "valloss", "testloss"}
 _OTHER = {"penalty", "penalties", "regularization", "regularisation", "sparsity", "decorr", "total"}
+_SCORE = {
+    *(
+        "acc",
+        "accuracy",
+        "auc",
+        "auroc",
+        "bleu",
+        "dice",
+        "f",
+        "iou",
+        "lr",
+        "map",
+        "miou",
+        "precision",
+    ),
+    *("psnr", "rate", "recall", "reward", "rouge", "score", "ssim", "top"),
+}
 
 Names = Mapping[str, tuple[str, str]]
 """What a curve is called, and the run and tag that it is."""
@@ -126,6 +144,15 @@ def find_validation_loss(run: str, names: Names, measured: Collection[str]) -> s
             if rank is not None and words & _LOSS:
                 ranked.append((bool(words & _OTHER), owner != run, rank, len(name), name))
     return min(ranked)[-1] if ranked else None
+
+
+def is_score(name: str) -> bool:
+    """Whether a curve, by its name, is no loss but a score such as accuracy, or a learning rate.
+
+    Neither has an onset: that its lowest value comes early is no overfitting.
+    """
+    words = _words(name)
+    return bool(words & _SCORE) and not words & _LOSS
 
 
 def _words(text: str) -> set[str]:
