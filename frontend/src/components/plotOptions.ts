@@ -3,6 +3,7 @@ import { formatRound } from "../data/formatting";
 import type { Axis } from "../render/axis";
 import { axisEnds } from "../render/axis";
 import type { Line, Mark, PlotData } from "../render/plotData";
+import { valueEnds } from "../render/plotData";
 
 /** What a plot does when it is ready and when the pointer moves. */
 export type PlotHooks = Pick<uPlot.Hooks.Arrays, "setCursor" | "setSelect" | "ready">;
@@ -34,10 +35,16 @@ export function plotOptions(
       {
         ...axis,
         size: 26,
+        ...titled(data.axis.title),
         values: (_, found) => found.map((x) => tickText(x, data.axis.tickText)),
         ...ownTicks(data.axis, width),
       },
-      { ...axis, size: 52, values: (_, found) => found.map((y) => tickText(y, formatRound)) },
+      {
+        ...axis,
+        size: 52,
+        ...titled(data.valueTitle),
+        values: (_, found) => found.map((y) => tickText(y, formatRound)),
+      },
     ],
     cursor: { drag: { x: true, y: false, setScale: false }, points: { size: 6 }, y: false },
     series: [{}, ...data.lines.map(seriesOf)],
@@ -56,6 +63,10 @@ export function plotOptions(
   };
 }
 
+function titled(label: string): uPlot.Axis {
+  return { label, labelSize: 16, labelGap: 0, labelFont: "11px Roboto, system-ui, sans-serif" };
+}
+
 // uPlot names its scales in a const enum, which a module cannot import.
 // eslint-disable-next-line @typescript-eslint/no-unsafe-enum-assignment -- for that reason
 const LOGARITHMIC: uPlot.Scale.Distr = 3;
@@ -65,8 +76,8 @@ function spacing(logarithmic: boolean): uPlot.Scale {
 }
 
 function yScale(data: PlotData): uPlot.Scale {
-  if (data.logarithmic || !data.values) return spacing(data.logarithmic);
-  return { range: [data.values[0], data.values[1]] };
+  const [lo, hi] = valueEnds(data);
+  return { range: [lo, hi], ...spacing(data.logarithmic) };
 }
 
 // On a logarithmic axis, uPlot by itself gives texts to powers of ten only.

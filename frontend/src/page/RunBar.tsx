@@ -1,7 +1,7 @@
 import { useState } from "preact/hooks";
 import { RunStroke } from "../components/RunStroke";
 import type { RunEntry } from "../data/runs";
-import { epochsText } from "../data/runs";
+import { epochsText, onsetText } from "../data/runs";
 import { count, epochText, shorten } from "../data/formatting";
 import { useAppState } from "../state/state";
 
@@ -33,6 +33,7 @@ function RunChip({ entry, on }: { readonly entry: RunEntry; readonly on: boolean
   const state = useAppState();
   const loaded = on ? state.data.table(entry.run).value : null;
   const table = loaded?.value;
+  const onset = state.onsetOf(entry.run);
   return (
     <label class={on ? "chip on" : "chip"} title={shorten(entry.run, 300)}>
       <input
@@ -47,7 +48,7 @@ function RunChip({ entry, on }: { readonly entry: RunEntry; readonly on: boolean
       <span class="muted">
         {table ? epochsText(table.steps.length, entry) : count(entry.steps, "epoch")}
         {loaded?.status === "loading" && table === null && ", loading"}
-        {entry.onset !== null && ` · onset ${epochText(entry.onset)}`}
+        {onset && ` · ${onsetText(onset)}`}
       </span>
     </label>
   );
@@ -59,6 +60,7 @@ function RunList(props: {
 }) {
   const state = useAppState();
   const [filter, setFilter] = useState("");
+  const onsets = state.onsets.value;
   const wanted = filter.toLowerCase();
   const found = props.entries.filter(({ run }) => run.toLowerCase().includes(wanted));
   const choose = (runs: readonly string[]): void => {
@@ -113,7 +115,8 @@ function RunList(props: {
                 <bdi class="name">{shorten(entry.run, 60)}</bdi>
                 <span class="muted">
                   {count(entry.steps, "epoch")}
-                  {entry.onset !== null && ` · onset ${epochText(entry.onset)}`}
+                  {onsets.has(entry.run) &&
+                    ` · onset ${epochText(onsets.get(entry.run)?.epoch ?? 0)}`}
                 </span>
               </label>
             </li>

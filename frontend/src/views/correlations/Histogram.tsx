@@ -65,7 +65,7 @@ export function Histogram({ entry, value, shares: found, scale }: HistogramProps
         }}
       >
         <Canvas paint={paint} class="pixels" />
-        <OnsetLine range={range} epoch={entry.onset} />
+        <OnsetLine range={range} run={entry.run} />
         <CursorLine range={range} />
       </div>
       <Slice value={value} shares={found} />

@@ -28,9 +28,7 @@ export function TileGrid() {
   const view = useViewState(MapsState);
   const [body, width] = useWidth<HTMLDivElement>();
   const runs = view.runs.value;
-  const onsets = state.chosen.value.flatMap(({ run, onset }) =>
-    runs.includes(run) && onset !== null ? [onset] : [],
-  );
+  const onsets = runs.flatMap((run) => state.onsetOf(run)?.epoch ?? []);
   const cursor = state.cursor.value;
   const steps = view.steps.value;
   const epochs = useMemo(
@@ -38,7 +36,7 @@ export function TileGrid() {
     [steps, width, cursor, onsets.join()],
   );
   const pitch = Math.min(WIDEST, Math.floor(width / Math.max(1, epochs.length)));
-  const layers = state.layers.value;
+  const layers = state.orderedLayers.value;
   return (
     <div class="tiles" role="group" aria-label="Entropy maps, layers by epochs">
       <div class="tile-head">
@@ -95,7 +93,7 @@ function LayerTiles({ name, epochs, pitch }: RowProps) {
           state.select(name);
         }}
       >
-        <bdi>{shorten(name, 22)}</bdi>
+        <bdi>{shorten(state.layerLabel(name), 22)}</bdi>
         <span class="muted">{info && `D = ${info.channels}`}</span>
       </button>
       <div class="strips">

@@ -7,6 +7,8 @@ import {
 import { Notice, Select } from "../../components/controls";
 import { Legend } from "../../components/Legend";
 import { shorten } from "../../data/formatting";
+import type { Order } from "../../data/layerRows";
+import { ORDERS } from "../../data/layerRows";
 import { STATISTICS, unitOf } from "../../data/statistics";
 import { useAppState, useViewState } from "../../state/state";
 import { LayerValues } from "./LayerValues";
@@ -21,12 +23,63 @@ export function Overview() {
   return (
     <>
       <Notice text={needed.value} />
-      <div class={`panels rows-${density(matrix.layers.length)}`}>
+      <div class={`panels rows-${density(matrix.rows.length)}`}>
         {state.chosen.value.map((entry) => (
           <Panel key={entry.run} entry={entry} matrix={matrix} />
         ))}
       </div>
+      <RowsNote />
       <LayerValues />
+    </>
+  );
+}
+
+/** What the marks mean, and how to see the layers that are left out. */
+function RowsNote() {
+  const { fields, rows, rowCount } = useViewState(OverviewState);
+  const all = fields.allRows.cell.value;
+  const left = rowCount.value - rows.value.length;
+  return (
+    <p class="muted rows-note">
+      ◆ changed most up to the onset. Bar above a panel: the epochs at which the onset may be.{" "}
+      {(left > 0 || all) && (
+        <button type="button" class="link" onClick={() => (fields.allRows.cell.value = !all)}>
+          {all ? "Show only what changed most" : `Show ${left} more layers`}
+        </button>
+      )}
+    </p>
+  );
+}
+
+const ORDER_TITLES: Readonly<Record<Order, string>> = {
+  auto: "automatic",
+  change: "changed most first",
+  graph: "graph order",
+  module: "by module",
+};
+
+/** In which order layers are listed, and a search; in all views. */
+function LayerChoice() {
+  const { fields, layers } = useAppState();
+  if (layers.value.length < 2) return null;
+  return (
+    <>
+      <Select
+        label="Layers"
+        value={fields.order.cell.value}
+        options={ORDERS.map((order) => [order, ORDER_TITLES[order]] as const)}
+        onChange={(order) => (fields.order.cell.value = order)}
+      />
+      {layers.value.length > FEW_LAYERS && (
+        <input
+          type="search"
+          class="find"
+          placeholder="Find layers"
+          aria-label="Find layers"
+          value={fields.find.cell.value ?? ""}
+          onInput={(event) => (fields.find.cell.value = event.currentTarget.value || null)}
+        />
+      )}
     </>
   );
 }
@@ -36,9 +89,11 @@ function density(layers: number): string {
   return layers <= 32 ? "middle" : "narrow";
 }
 
+const FEW_LAYERS = 8; // found without a search
+
 const MODES = [
-  ["value", "as it is"],
   ["change", "change from start"],
+  ["value", "as it is"],
   ["difference", "difference"],
 ] as const;
 
@@ -74,6 +129,7 @@ export function Controls() {
         field={fields.colours}
         offered={statistic.range ? COLOUR_RANGES : UNBOUNDED_RANGES}
       />
+      <LayerChoice />
       <Legend scale={scales.common} title={title} each="each row from its lowest to its highest" />
     </>
   );
