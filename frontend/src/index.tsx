@@ -40,6 +40,7 @@ function poll(state: State): void {
 /** What TensorBoard calls, without arguments, once it has loaded this module. */
 export async function render(): Promise<void> {
   document.title = "Sparsity";
+  document.documentElement.lang = "en";
   await styled();
   start(httpProvider(new URL("../", here)));
 }

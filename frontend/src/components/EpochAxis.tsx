@@ -16,6 +16,7 @@ export function EpochAxis(props: { readonly range: Range; readonly width: number
   const found = wholeTicks(range[0], range[1], Math.max(2, Math.floor(width / 70)));
   return (
     <div class="axis" aria-hidden="true">
+      <b>epoch</b>
       {found.map((epoch) => (
         <span key={epoch} style={{ left: percentOf(range, epoch) }}>
           {epochText(epoch)}

@@ -56,7 +56,7 @@ export function plotOptions(
       ...hooks,
       draw: [
         (chart) => {
-          drawMarks(chart, data.marks);
+          drawMarks(chart, width < 400 ? withoutNames(data.marks) : data.marks);
         },
       ],
     },
@@ -126,6 +126,11 @@ function drawMarks(chart: uPlot, marks: readonly Mark[]): void {
     taken = left + wide + 8 * ratio;
   }
   ctx.restore();
+}
+
+/** In a small plot, "onset 14" has to do; the dash tells whose. */
+function withoutNames(marks: readonly Mark[]): Mark[] {
+  return marks.map((mark) => ({ ...mark, label: mark.label.replace(/,.*/, "") }));
 }
 
 function sorted(marks: readonly Mark[]): Mark[] {

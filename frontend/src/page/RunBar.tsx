@@ -1,4 +1,5 @@
 import { useState } from "preact/hooks";
+import { Popover } from "../components/Popover";
 import { RunStroke } from "../components/RunStroke";
 import type { RunEntry } from "../data/runs";
 import { epochsText, onsetText } from "../data/runs";
@@ -15,10 +16,12 @@ export function RunBar() {
   const many = entries.length > INLINE;
   const shown = many ? state.chosen.value : entries;
   return (
-    <div class="runs" role="group" aria-label="Runs">
-      {shown.map((entry) => (
-        <RunChip key={entry.run} entry={entry} on={chosen.has(entry.run)} />
-      ))}
+    <div class="run-bar" role="group" aria-label="Runs">
+      <div class="runs" tabIndex={many ? 0 : undefined} role="group" aria-label="Shown runs">
+        {shown.map((entry) => (
+          <RunChip key={entry.run} entry={entry} on={chosen.has(entry.run)} />
+        ))}
+      </div>
       {many && <RunList entries={entries} chosen={chosen} />}
       {state.data.index.value.value?.loading && (
         <span class="muted reading" role="status">
@@ -67,62 +70,61 @@ function RunList(props: {
     state.fields.runs.cell.value = runs;
   };
   return (
-    <details class="run-list">
-      <summary>
-        {props.chosen.size} of {props.entries.length} runs
-      </summary>
-      <div class="popover">
-        <div class="row">
-          <input
-            type="search"
-            placeholder="Filter runs"
-            aria-label="Filter runs"
-            value={filter}
-            onInput={(event) => {
-              setFilter(event.currentTarget.value);
-            }}
-          />
-          <button
-            type="button"
-            class="button"
-            onClick={() => {
-              choose([...new Set([...props.chosen, ...found.map(({ run }) => run)])]);
-            }}
-          >
-            Add {found.length}
-          </button>
-          <button
-            type="button"
-            class="button"
-            onClick={() => {
-              choose([]);
-            }}
-          >
-            Clear
-          </button>
-        </div>
-        <ul>
-          {found.map((entry) => (
-            <li key={entry.run}>
-              <label title={shorten(entry.run, 300)}>
-                <input
-                  type="checkbox"
-                  checked={props.chosen.has(entry.run)}
-                  onChange={() => {
-                    state.toggleRun(entry.run);
-                  }}
-                />
-                <bdi class="name">{shorten(entry.run, 60)}</bdi>
-                <span class="muted">
-                  {count(entry.steps, "epoch")}
-                  {onsets.has(entry.run) &&
-                    ` · onset ${epochText(onsets.get(entry.run)?.epoch ?? 0)}`}
-                </span>
-              </label>
-            </li>
-          ))}
-        </ul>
+    <Popover
+      class="run-list"
+      label="Choose runs"
+      title={`${props.chosen.size} of ${props.entries.length} runs`}
+    >
+      <div class="row">
+        <input
+          type="search"
+          placeholder="Filter runs"
+          aria-label="Filter runs"
+          value={filter}
+          onInput={(event) => {
+            setFilter(event.currentTarget.value);
+          }}
+        />
+        <button
+          type="button"
+          class="button"
+          onClick={() => {
+            choose([...new Set([...props.chosen, ...found.map(({ run }) => run)])]);
+          }}
+        >
+          Add {found.length}
+        </button>
+        <button
+          type="button"
+          class="button"
+          onClick={() => {
+            choose([]);
+          }}
+        >
+          Clear
+        </button>
       </div>
-    </details>
+      <ul>
+        {found.map((entry) => (
+          <li key={entry.run}>
+            <label title={shorten(entry.run, 300)}>
+              <input
+                type="checkbox"
+                checked={props.chosen.has(entry.run)}
+                onChange={() => {
+                  state.toggleRun(entry.run);
+                }}
+              />
+              <bdi class="name">{shorten(entry.run, 60)}</bdi>
+              <span class="muted">
+                {count(entry.steps, "epoch")}
+                {onsets.has(entry.run) &&
+                  ` · onset ${epochText(onsets.get(entry.run)?.epoch ?? 0)}`}
+              </span>
+            </label>
+          </li>
+        ))}
+      </ul>
+    </Popover>
   );
 }

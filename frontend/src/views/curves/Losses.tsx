@@ -112,7 +112,7 @@ function Scalars(props: {
           </p>
         ))}
       </figure>
-      <ul class="key" aria-label={`${what}: colour and dash of each run`}>
+      <ul class="key" tabIndex={0} aria-label={`${what}: colour and dash of each run`}>
         {curves.map((curve) => {
           const lender = view.lenderOf(curve.run);
           return (

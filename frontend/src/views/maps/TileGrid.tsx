@@ -7,6 +7,7 @@ import { epochPhrase, epochText, shorten } from "../../data/formatting";
 import type { Painted } from "../../render/atlas";
 import { paintTiles, tileSize } from "../../render/atlas";
 import type { ColourScale } from "../../scale/colour";
+import { canvasClass } from "../../scale/colour";
 import { useAppState, useViewState } from "../../state/state";
 import { Canvas } from "../../components/Canvas";
 import { MapsState } from "./MapsState";
@@ -168,7 +169,7 @@ function Strip({ picture, height, scale, epochs, pitch }: StripProps) {
         if (hit) state.select(shown.maps.layer, hit.epoch);
       }}
     >
-      <Canvas paint={paint} style={size} />
+      <Canvas paint={paint} class={canvasClass(scale)} style={size} />
       <TileCursor epochs={epochs} pitch={pitch} width={width} />
     </div>
   );

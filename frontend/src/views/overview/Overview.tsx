@@ -20,10 +20,16 @@ export function Overview() {
   const state = useAppState();
   const { matrix: shown, needed } = useViewState(OverviewState);
   const matrix = shown.value;
+  const many = state.chosen.value.length > FEW_PANELS;
   return (
     <>
       <Notice text={needed.value} />
-      <div class={`panels rows-${density(matrix.rows.length)}`}>
+      <div
+        class={`panels rows-${density(matrix.rows.length)}${many ? " many" : ""}`}
+        tabIndex={many ? 0 : undefined}
+        role="group"
+        aria-label="Overview, a panel for each run"
+      >
         {state.chosen.value.map((entry) => (
           <Panel key={entry.run} entry={entry} matrix={matrix} />
         ))}
@@ -89,6 +95,7 @@ function density(layers: number): string {
   return layers <= 32 ? "middle" : "narrow";
 }
 
+const FEW_PANELS = 8; // more scroll within the view
 const FEW_LAYERS = 8; // found without a search
 
 const MODES = [

@@ -13,6 +13,7 @@ import { layerIndex } from "../../data/layerTable";
 import { begins } from "../../data/movement";
 import type { RunEntry } from "../../data/runs";
 import { unitOf } from "../../data/statistics";
+import { canvasClass } from "../../scale/colour";
 import { matrixCells, paintCells } from "../../render/heatmap";
 import type { Tip } from "../../render/tip";
 import { fitted } from "../../render/tip";
@@ -106,7 +107,7 @@ function Heatmap({ entry, table, matrix }: HeatmapProps) {
           state.select(matrix.rows[row]?.layers[0] ?? null, step ?? epoch);
         }}
       >
-        <Canvas paint={paint} class="pixels" />
+        <Canvas paint={paint} class={`pixels ${canvasClass(matrix.scales.of(0))}`} />
         <SelectedRow rows={matrix.rows} />
         <OnsetLine range={range} run={entry.run} />
         <CursorLine range={range} />
