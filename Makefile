@@ -43,7 +43,7 @@ types: $(VENV)/dev.stamp
 	$(BIN)/mypy
 
 unit: $(VENV)/dev.stamp
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile
 
 # Node is needed by nobody who installs or runs Sparsight: the bundle is committed. Where Node is
 # present, it is built again and must not differ.

@@ -19,11 +19,6 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory) -> Path:
-    return tmp_path_factory.mktemp("readme")
-
-
 def run(arguments: list[str], folder: Path) -> str:
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     done = subprocess.run(
@@ -33,10 +28,17 @@ def run(arguments: list[str], folder: Path) -> str:
     return done.stdout
 
 
-def test_the_python_code_records_a_run(folder):
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """Where the README's Python code has run."""
+    folder = tmp_path_factory.mktemp("readme")
     (code,) = blocks("python")
     (folder / "first.py").write_text(code)
     run([sys.executable, "-W", "error::UserWarning", "first.py"], folder)
+    return folder
+
+
+def test_the_python_code_records_a_run(folder):
     recorded = read_run(folder / "runs/first")
     assert recorded.steps == (-1, 0, 1, 2)
     assert [layer.name for layer in recorded.tables[2].layers] == ["0", "2"]

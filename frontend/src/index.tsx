@@ -44,6 +44,7 @@ function poll(state: State): void {
  */
 export async function render(): Promise<void> {
   document.title = "Sparsity";
+  document.documentElement.lang = "en";
   await styled();
   start(httpProvider(new URL("../", here)));
 }

@@ -164,7 +164,9 @@ describe("the HTTP provider", () => {
         : { status: 502, body: "<html>" },
     );
     await expect(server.provider.probes("x", never)).rejects.toThrow("there is no run 'x'");
-    await expect(server.provider.lossTags("x", never)).rejects.toThrow("TensorBoard answered 502");
+    await expect(server.provider.lossTags("x", null, never)).rejects.toThrow(
+      "TensorBoard answered 502",
+    );
     server.restore();
   });
 });

@@ -2,6 +2,8 @@ import { expect, it } from "vitest";
 import { PAPER, syntheticProvider } from "../src/api/syntheticProvider";
 import type { LayerInfo } from "../src/data/layerTable";
 import { State } from "../src/state/state";
+import { svgDocument } from "../src/render/svg";
+import { curvesCsv, curvesFigure } from "../src/views/curves/export";
 import { CurvesState } from "../src/views/curves/CurvesState";
 
 /** A page that shows runs with this many layers, the deeper ones of which move farther. */
@@ -11,17 +13,61 @@ async function page(count: number) {
   const state = new State(syntheticProvider({ ...PAPER, layers: layers as LayerInfo[] }));
   const view = state.part(CurvesState);
   view.charts.subscribe(() => undefined);
-  await expect.poll(() => view.charts.value.length).toBe(2);
+  await expect.poll(() => view.charts.value.length).toBeGreaterThan(3);
   return { state, view };
 }
 
-it("all layers are drawn where there are few, with the losses below them", async () => {
+it("several runs have a plot for each layer, in the runs' colours, and the losses below", async () => {
   const { state, view } = await page(8);
   expect(view.layers.value).toEqual(state.layers.value);
-  const [statistic, loss] = view.charts.value;
-  expect(statistic?.title).toBe("Relative entropy");
-  expect(statistic?.data.lines).toHaveLength(2 * 8);
-  expect(loss?.title).toBe("loss/validation");
+  const charts = view.charts.value;
+  expect(charts.map(({ title }) => title)).toEqual([
+    ...state.layers.value,
+    "loss/validation",
+    "accuracy/validation",
+  ]);
+  const strokes = charts.slice(0, 8).map(({ data }) => data.lines.map(({ stroke }) => stroke));
+  expect(new Set(strokes.map(String)).size).toBe(1);
+  expect(charts[8]?.data.lines[1]?.stroke).toBe(strokes[0]?.[0]);
+});
+
+it("the layers of one run share a plot, in colours that no run has", async () => {
+  const { state, view } = await page(8);
+  const ofRuns = view.plots.value[0]?.data.lines.map(({ stroke }) => stroke) ?? [];
+  state.toggleRun("sr2Net-s");
+  const [plot, ...others] = view.plots.value;
+  expect(others).toEqual([]);
+  expect(plot?.data.lines.map(({ key }) => key)).toEqual(state.layers.value);
+  expect(plot?.data.lines.some(({ stroke }) => ofRuns.includes(stroke))).toBe(false);
+});
+
+it("the CSV has run and layer in columns of their own", async () => {
+  const { view } = await page(2);
+  const [header, ...lines] = curvesCsv(view.charts.value).trim().split("\r\n");
+  expect(header).toBe("quantity,run,layer,smoothing,epoch,value");
+  expect(lines).toHaveLength(2 * 2 * 61 + 2 * 4 * 60);
+  expect(lines[0]).toMatch(/^relative_entropy,sr2Net-s,conv0,0,-1,0\.9/);
+  expect(lines.some((line) => line.startsWith("loss/validation,vanillaNet-s,,2,14,0.6"))).toBe(
+    true,
+  );
+});
+
+it("the figure's key names each run once, and is as wide as its names", async () => {
+  const { view } = await page(8);
+  const written = svgDocument(curvesFigure(view.charts.value));
+  expect(written.split(">vanillaNet-s<")).toHaveLength(2);
+  expect(written).not.toContain("NaN");
+});
+
+it("the tip of a plot holds every run, wherever the pointer is", async () => {
+  const { view } = await page(2);
+  const tip = view.plots.value[0]?.data.tip?.(20, null);
+  expect(tip?.lines).toEqual(["conv0, epoch 20"]);
+  expect(tip?.table?.head).toEqual(["", "H / ln D", "change", "RMS", "scale-free"]);
+  expect(tip?.table?.rows.map(({ name, cells }) => [name, cells.length])).toEqual([
+    ["sr2Net-s", 4],
+    ["vanillaNet-s", 4],
+  ]);
 });
 
 it("of many layers those that moved farthest are drawn, and the chosen one", async () => {
@@ -35,11 +81,13 @@ it("of many layers those that moved farthest are drawn, and the chosen one", asy
 });
 
 it("the spread of the chosen layer is a band without lines of its own", async () => {
-  const { view } = await page(5);
+  const { state, view } = await page(5);
+  state.select("conv2");
   view.fields.band.cell.value = true;
-  const { bands, lines } = view.plot.value;
+  const { bands, lines } = view.plots.value[2]?.data ?? { bands: [], lines: [] };
   expect(bands).toHaveLength(2);
   expect(lines.filter(({ silent }) => silent)).toHaveLength(4);
+  expect(view.plots.value[1]?.data.bands).toEqual([]);
   view.fields.curve.cell.value = "rms";
-  expect(view.plot.value.bands).toEqual([]);
+  expect(view.plots.value[2]?.data.bands).toEqual([]);
 });

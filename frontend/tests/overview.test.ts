@@ -3,7 +3,6 @@ import { PAPER, syntheticProvider } from "../src/api/syntheticProvider";
 import type { LayerTable } from "../src/data/layerTable";
 import type { Mode } from "../src/data/statistics";
 import { RELATIVE_ENTROPY, grid } from "../src/data/statistics";
-import { scalesOf } from "../src/render/scales";
 import { overviewCsv } from "../src/views/overview/export";
 
 const never = new AbortController().signal;
@@ -14,11 +13,9 @@ describe("the CSV of the overview", async () => {
   const lines = (mode: Mode) => {
     const layers = ["fc1", "conv1"];
     const rows = grid(table, RELATIVE_ENTROPY, mode, reference);
-    const found = new Map([[table.run, [4, 0].map((at) => rows[at] ?? new Float64Array())]]);
-    const scales = scalesOf([], RELATIVE_ENTROPY, mode, "fixed");
-    const compared = mode === "difference" ? reference.run : null;
-    const matrix = { statistic: RELATIVE_ENTROPY, mode, layers, reference: compared };
-    const written = overviewCsv([table], { ...matrix, rows: found, scales });
+    const options = { statistic: RELATIVE_ENTROPY, mode, policy: "fixed" as const };
+    const compared = mode === "difference" ? reference : null;
+    const written = overviewCsv([table], layers, { ...options, reference: compared });
     return { rows, lines: written.split("\r\n").map((line) => line.split(",")) };
   };
 

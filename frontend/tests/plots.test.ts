@@ -11,9 +11,18 @@ const lambdas = numberAxis("lambda", [0.001, 10], true);
 
 /** One line that rises by 1 at each of these x. */
 function plotOver(axis: Axis, x: readonly number[]): PlotData {
-  const line = { label: "accuracy", values: x.map((_, at) => at), stroke: "#0072b2", width: 1 };
+  const source = { quantity: "accuracy", run: "sr2", layer: null, sigma: 0 };
+  const values = x.map((_, at) => at);
+  const line = { label: "accuracy", key: "sr2", source, values, stroke: "#0072b2", width: 1 };
   return {
-    ...{ axis, x, lines: [{ ...line, dash: [] }], bands: [], logarithmic: false },
+    ...{
+      axis,
+      x,
+      valueTitle: "accuracy",
+      lines: [{ ...line, dash: [] }],
+      bands: [],
+      logarithmic: false,
+    },
     ...{ marks: [{ x: x[1] ?? NaN, stroke: "#000000", dash: [], label: "best" }] },
     ...{ values: null, dark: false },
   };

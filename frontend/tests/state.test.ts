@@ -163,3 +163,35 @@ describe("what the page chose for the reader", () => {
     expect(state.layer.value).toBe("conv2");
   });
 });
+
+describe("onsets", () => {
+  it("follow the smoothing and the loss, for all runs at once", async () => {
+    const state = new State(syntheticProvider(plan));
+    state.onsets.subscribe(() => undefined);
+    state.chosen.subscribe(() => undefined);
+    await expect.poll(() => state.onsetOf("vanilla")?.epoch).toBe(14);
+    expect(state.onsetOf("sr1")).toBeNull();
+    state.fields.sigma.cell.value = 10;
+    await expect
+      .poll(() => state.onsetOf("vanilla"))
+      .toMatchObject({ epoch: 22, first: 19, last: 25 });
+    state.fields.loss.cell.value = "accuracy/validation";
+    await expect.poll(() => state.onsets.value.size).toBe(0);
+  });
+});
+
+describe("the order of layers", () => {
+  it("is that of the graph or of the changes, and holds only what is looked for", async () => {
+    const state = new State(syntheticProvider(plan));
+    state.orderedLayers.subscribe(() => undefined);
+    await expect.poll(() => state.tables.value.length).toBe(3);
+    expect(state.orderedLayers.value).toEqual(["conv1", "conv2", "conv3", "conv4", "fc1"]);
+    state.fields.order.cell.value = "change";
+    expect(state.orderedLayers.value).toEqual(["fc1", "conv4", "conv3", "conv2", "conv1"]);
+    state.fields.find.cell.value = "conv";
+    expect(state.orderedLayers.value).toEqual(["conv4", "conv3", "conv2", "conv1"]);
+    state.select("conv3");
+    state.moveLayer(1);
+    expect(state.layer.value).toBe("conv2");
+  });
+});

@@ -345,7 +345,7 @@ def test_the_documentation_names_every_command_preset_and_choice():
     choices = [field.name.strip("_") for field in dataclasses.fields(Choices)]
     for name in (*names, *PRESETS, *choices):
         assert f"`{name}`" in text, name
-    assert len(names) == 7 + len(FIGURES)
+    assert len(names) == 8 + len(FIGURES)
 
 
 def test_the_page_of_results_is_what_the_result_files_give(tmp_path):

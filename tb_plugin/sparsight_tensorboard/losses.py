@@ -18,10 +18,10 @@ from sparsight.maths.onset import (
     AlignedBy,
     Clock,
     Names,
-    Onset,
     curve_names,
     find_onset,
     find_validation_loss,
+    is_score,
     line_up,
     smooth,
 )
@@ -29,7 +29,41 @@ from sparsight.maths.onset import (
 from .records import Record, survivors
 from .tables import Tables
 
-__all__ = ["Curve", "Names", "aligned", "curve_names", "find_validation_loss"]
+__all__ = [
+    "Choice",
+    "Curve",
+    "Names",
+    "Turn",
+    "aligned",
+    "curve_names",
+    "find_validation_loss",
+    "turn_of",
+]
+
+_WITHIN = 0.02  # of the lowest smoothed loss
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which curve stands for a run's validation loss, and how it is smoothed."""
+
+    tag: str | None = None
+    """Its name; the one that is guessed where this is None or the run has no such curve."""
+    sigma: float = SIGMA
+    lender: str | None = None
+    """The run whose curve is borrowed by runs that have none of their own."""
+
+
+@dataclass(frozen=True)
+class Turn:
+    """Where a validation loss turned."""
+
+    epoch: int
+    loss: float
+    """Smoothed, at that epoch."""
+    first: float
+    last: float
+    """The interval: the epochs around it whose smoothed loss lies within 2% of the lowest."""
 
 
 @dataclass(frozen=True)
@@ -42,11 +76,17 @@ class Curve:
     epochs: NDArray[np.float64]
     values: NDArray[np.float64]
     smoothed: NDArray[np.float64]
-    onset: Onset | None
+    onset: Turn | None
+    """None where it did not turn, or is no loss."""
 
 
-def aligned(points: Sequence[Record], tables: Tables, sigma: float = SIGMA) -> Curve:
-    """The points of a curve (`content` is the value) at our epochs, smoothed, and its onset."""
+def aligned(
+    points: Sequence[Record], tables: Tables, sigma: float = SIGMA, name: str = "loss"
+) -> Curve:
+    """The points of a curve (`content` is the value) at our epochs, smoothed, and its onset.
+
+    A curve whose `name` is that of a score, such as accuracy, has no onset.
+    """
     alive = survivors(points)
     clock = Clock(*map(_numbers, (tables.steps, tables.global_steps, tables.wall_times)))
     steps, times = (p.step for p in alive), (p.wall_time for p in alive)
@@ -58,8 +98,29 @@ def aligned(points: Sequence[Record], tables: Tables, sigma: float = SIGMA) -> C
         epochs=epochs,
         values=values,
         smoothed=smooth(epochs, values, sigma) if aligned_by else values,
-        onset=find_onset(epochs, values, sigma) if aligned_by else None,
+        onset=turn_of(epochs, values, sigma) if aligned_by and not is_score(name) else None,
     )
+
+
+def turn_of(
+    epochs: NDArray[np.float64], losses: NDArray[np.float64], sigma: float = SIGMA
+) -> Turn | None:
+    """The onset of overfitting with its interval, given the losses, [E], at ascending epochs, [E].
+
+    The interval holds the epochs without a gap around the onset whose smoothed loss is at most 2%
+    above the lowest. None where the loss did not turn.
+    """
+    onset = find_onset(epochs, losses, sigma)
+    if onset is None:
+        return None
+    smoothed = smooth(epochs, losses, sigma)
+    known = np.isfinite(smoothed)
+    at, height = epochs[known], smoothed[known]
+    best = int(np.argmin(height))
+    beyond = np.flatnonzero(height > onset.loss + _WITHIN * abs(onset.loss))
+    left, right = beyond[beyond < best], beyond[beyond > best]
+    first = left[-1] + 1 if left.size else 0
+    return Turn(onset.epoch, onset.loss, float(at[first]), float(at[right[0] - 1]))
 
 
 def _numbers(values: Iterable[float]) -> NDArray[np.float64]:

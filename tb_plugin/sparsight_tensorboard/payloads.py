@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import itertools
 import json
 import math
 import struct
@@ -20,16 +21,27 @@ from sparsight.schema import Event
 
 from . import layer_series
 from .layer_series import LayerSeries
-from .losses import Curve, Names
+from .losses import Choice, Curve, Names, Turn
 from .probes import Probes
 from .store import RunSummary
 from .tables import Tables
 
-__all__ = ["correlation", "frame", "index", "layers", "maps", "probes", "scalar", "scalar_names"]
+__all__ = [
+    "correlation",
+    "frame",
+    "index",
+    "layers",
+    "maps",
+    "onsets",
+    "probes",
+    "scalar",
+    "scalar_names",
+]
 
 MAX_ANSWER = 10_000_000
 """Bytes of one answer, before compression."""
 
+_LENDERS = 90_000  # bytes of the names of runs that can lend a curve
 _SLACK = 100_000  # bytes for warnings and for what else stands in a header
 _DTYPES = {"float32": "<f4", "float64": "<f8", "int32": "<i4", "uint8": "|u1"}
 _PNG = b"\x89PNG\r\n\x1a\n"
@@ -38,11 +50,13 @@ Arrays = Mapping[str, NDArray[Any]]
 Json = dict[str, Any]
 
 
-def index(version: str, loading: bool, runs: Iterable[RunSummary]) -> Json:
-    """`index`: the runs that have Sparsight data, sorted by name."""
+def index(
+    version: str, loading: bool, runs: Iterable[RunSummary], lenders: Sequence[str] = ()
+) -> Json:
+    """`index`: the runs that have Sparsight data, sorted by name, and who can lend a loss curve."""
     entries: list[Json] = []
     warnings: list[str] = []
-    room = MAX_ANSWER - _SLACK
+    room = MAX_ANSWER - _SLACK - _LENDERS
     for run in runs:
         entry = {**vars(run), "warnings": _bounded(run.warnings)}
         room -= len(_json(entry))
@@ -50,7 +64,26 @@ def index(version: str, loading: bool, runs: Iterable[RunSummary]) -> Json:
             entries.append(entry)
         else:
             warnings = ["too many runs to list them all: point --logdir at fewer"]
-    return {"version": version, "loading": loading, "runs": entries, "warnings": warnings}
+    return {
+        "version": version,
+        "loading": loading,
+        "runs": entries,
+        "lenders": _fitting_text(lenders, _LENDERS),
+        "warnings": warnings,
+    }
+
+
+def _fitting_text(names: Sequence[str], room: int) -> list[str]:
+    """The first of the names, as many as fit into so many bytes."""
+    sizes = itertools.accumulate(len(json.dumps(name)) + 1 for name in names)
+    return [name for name, size in zip(names, sizes, strict=True) if size <= room]
+
+
+def onsets(choice: Choice, found: Mapping[str, Turn | None]) -> Json:
+    """`onsets`: where each run's validation loss turned; runs where it did not are left out."""
+    turned = {run: vars(turn) for run, turn in found.items() if turn is not None}
+    kept = _fitting_text([*turned], MAX_ANSWER // 2)
+    return {**vars(choice), "onsets": {run: turned[run] for run in kept}}
 
 
 def probes(run: str, found: Probes) -> Json:
@@ -96,7 +129,7 @@ def scalar(run: str, tag: str, sigma: float, curve: Curve) -> Json:
         "epochs": _finite(curve.epochs),
         "values": _finite(curve.values),
         "smoothed": _finite(curve.smoothed),
-        "onset": curve.onset and {"epoch": curve.onset.epoch, "loss": curve.onset.loss},
+        "onset": curve.onset and vars(curve.onset),
     }
 
 

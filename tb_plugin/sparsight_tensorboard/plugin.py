@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gzip
 import hashlib
 import json
@@ -17,11 +18,12 @@ from werkzeug.datastructures import Headers
 from sparsight import schema
 from sparsight.errors import RunError, UsageError, nearest
 
-from . import assets, losses, payloads
-from .provider import Provider, Scope
+from . import assets, payloads
+from .losses import Choice
+from .provider import Listing, Provider, Scope
 from .query import Query
 from .records import NotRecorded
-from .store import MeasurementStore
+from .store import LossChoices, MeasurementStore
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -57,7 +59,8 @@ def _get_index(store: MeasurementStore, scope: Scope, query: Query) -> Answer:
     version = _digest((runs, scalars, loading))
 
     def body() -> Mapping[str, Any]:
-        return payloads.index(version, loading, store.summaries(scope, runs, scalars))
+        lenders = LossChoices(runs, scalars).lenders()
+        return payloads.index(version, loading, store.summaries(scope, runs, scalars), lenders)
 
     return Answer(version, body)
 
@@ -69,23 +72,44 @@ def _get_probes(store: MeasurementStore, scope: Scope, query: Query) -> Answer:
 
 
 def _get_scalars(store: MeasurementStore, scope: Scope, query: Query) -> Answer:
-    run, tag = query.text("run"), query.optional("tag")
+    run, tag, lender = query.text("run"), query.optional("tag"), query.optional("lender")
     tags, runs, scalars = store.tags(scope, run), store.runs(scope), store.scalars(scope)
     sigma = query.sigma()
-    names = losses.curve_names(run, {other: [s.tag for s in own] for other, own in scalars.items()})
+    choices = LossChoices(runs, scalars)
+    owner = _lender(lender, scalars) or run
+    names = choices.names(owner)
     if tag is None:
-        guess = losses.find_validation_loss(run, names, runs)
+        guess = choices.guess(owner)
         return Answer((names, guess), lambda: payloads.scalar_names(run, names, guess))
     if tag not in names:
-        raise NotRecorded(f"run {run!r} has no scalar {tag!r}; {nearest(tag, names)}")
-    owner, known = names[tag]
-    state = [series for series in scalars[owner] if series.tag == known]
+        raise NotRecorded(f"run {owner!r} has no scalar {tag!r}; {nearest(tag, names)}")
+    choice = Choice(tag, sigma)
+    found = choices.of(owner, choice)
+    assert found is not None  # it is among the names
+    loss = dataclasses.replace(found, lender=lender)
+    clocks = (tags, runs.get(owner, ()))
 
     def body() -> Mapping[str, Any]:
-        points, tables = store.points(scope, owner, known), store.tables(scope, run, tags)
-        return payloads.scalar(run, tag, sigma, losses.aligned(points, tables, sigma))
+        return payloads.scalar(run, tag, sigma, store.curve(scope, run, runs, loss, sigma))
 
-    return Answer((tags, state, sigma), body)
+    return Answer((clocks, loss, sigma), body)
+
+
+def _get_onsets(store: MeasurementStore, scope: Scope, query: Query) -> Answer:
+    runs, scalars = store.runs(scope), store.scalars(scope)
+    lender = _lender(query.optional("lender"), scalars)
+    choice = Choice(query.optional("tag"), query.sigma(), lender)
+
+    def body() -> Mapping[str, Any]:
+        return payloads.onsets(choice, store.onsets(scope, runs, scalars, choice))
+
+    return Answer((runs, scalars, choice), body)
+
+
+def _lender(name: str | None, scalars: Listing) -> str | None:
+    if name is not None and name not in scalars:
+        raise NotRecorded(f"no run {name!r} has scalars to lend; {nearest(name, scalars)}")
+    return name
 
 
 def _get_layers(store: MeasurementStore, scope: Scope, query: Query) -> Answer:
@@ -139,7 +163,8 @@ ROUTES = {
     "index": Route((), _JSON, _get_index),
     "version": Route((), _JSON, _get_version),
     "probes": Route(("run",), _JSON, _get_probes),
-    "scalars": Route(("run", "tag", "sigma"), _JSON, _get_scalars),
+    "scalars": Route(("run", "tag", "sigma", "lender"), _JSON, _get_scalars),
+    "onsets": Route(("tag", "sigma", "lender"), _JSON, _get_onsets),
     "layers": Route(("run", "from", "to"), _BINARY, _get_layers),
     "maps": Route(("run", "layer", "probe", "from", "to"), _BINARY, _get_maps),
     "correlation": Route(("run", "layer", "from", "to"), _BINARY, _get_correlation),

@@ -15,17 +15,19 @@ from numpy.typing import NDArray
 
 from sparsight import schema
 from sparsight.errors import nearest
+from sparsight.maths.onset import SIGMA
 
 from . import layer_series, losses, probes, tables
 from .arrivals import Arrivals
 from .cache import Cache
 from .layer_series import LayerSeries
+from .losses import Choice, Curve, Names, Turn
 from .probes import Probes
 from .provider import Listing, Provider, Scope, Series
-from .records import NotRecorded, Record, Tag
+from .records import NotRecorded, Tag
 from .tables import Tables
 
-__all__ = ["MeasurementStore", "RunSummary"]
+__all__ = ["ChosenLoss", "LossChoices", "MeasurementStore", "RunSummary"]
 
 T = TypeVar("T")
 
@@ -47,7 +49,52 @@ class RunSummary:
     probe_count: int | None
     loss_tag: str | None
     onset: int | None
+    onset_interval: tuple[float, float] | None
     warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ChosenLoss:
+    """The curve that stands for a run's validation loss."""
+
+    name: str
+    """What it is called where it is chosen: the tag, or "tag (run)"."""
+    owner: str
+    series: Series
+    lender: str | None = None
+    """The run that it is borrowed from."""
+
+
+class LossChoices:
+    """Finds the curve of a run that counts as its validation loss, among all scalars."""
+
+    def __init__(self, runs: Listing, scalars: Listing) -> None:
+        self._runs = runs
+        self._series = {(run, series.tag): series for run, own in scalars.items() for series in own}
+        self._tags = {run: [series.tag for series in own] for run, own in scalars.items()}
+
+    def names(self, run: str) -> Names:
+        """The curves to choose from."""
+        return losses.curve_names(run, self._tags)
+
+    def guess(self, run: str) -> str | None:
+        """The curve that looks most like a validation loss."""
+        return losses.find_validation_loss(run, self.names(run), self._runs)
+
+    def lenders(self) -> list[str]:
+        """The runs, measured by us or not, that have such a curve."""
+        return [run for run in self._tags if self.guess(run) is not None]
+
+    def of(self, run: str, choice: Choice) -> ChosenLoss | None:
+        """The chosen curve or else the guessed one, of the run itself or else of the lender."""
+        for owner in (run, *([] if choice.lender is None else [choice.lender])):
+            names = self.names(owner)
+            guess = losses.find_validation_loss(owner, names, self._runs)
+            name = choice.tag if choice.tag in names else guess
+            if name is not None:
+                lender = None if owner == run else owner
+                return ChosenLoss(name, names[name][0], self._series[names[name]], lender)
+        return None
 
 
 class MeasurementStore:
@@ -58,6 +105,7 @@ class MeasurementStore:
         self._tags: Cache[Tag] = Cache(_CACHE_BYTES)
         self._layer_tags: Cache[tuple[Series, ...]] = Cache(1_000)
         self._summaries: Cache[RunSummary] = Cache(10_000)
+        self._onsets: Cache[Turn | None] = Cache(10_000)
         self._listings: dict[Hashable, tuple[float, Listing]] = {}
         self._arrivals = Arrivals()
 
@@ -117,35 +165,22 @@ class MeasurementStore:
 
     def summaries(self, scope: Scope, runs: Listing, scalars: Listing) -> list[RunSummary]:
         """What the index says of each run."""
-        tags_of = {run: [series.tag for series in own] for run, own in scalars.items()}
+        chosen = LossChoices(runs, scalars)
 
         def summary(run: str) -> RunSummary:
-            names = losses.curve_names(run, tags_of)
-            guess = losses.find_validation_loss(run, names, runs)
-            owner, tag = names[guess] if guess else ("", "")
-            loss = [series for series in scalars.get(owner, ()) if series.tag == tag]
-            return self._summary(scope, run, runs[run], guess, owner, loss)
+            return self._summary(scope, run, runs[run], chosen.of(run, Choice()))
 
         with ThreadPoolExecutor(_READERS) as pool:
             return list(pool.map(summary, runs))
 
     def _summary(
-        self,
-        scope: Scope,
-        run: str,
-        tags: Sequence[Series],
-        guess: str | None,
-        owner: str,
-        loss: Sequence[Series],
+        self, scope: Scope, run: str, tags: Sequence[Series], loss: ChosenLoss | None
     ) -> RunSummary:
-        """Computed again when something arrived. `loss`: the guessed curve, if any, of `owner`."""
+        """Computed again when something arrived. `loss` is the guessed curve."""
 
         def read() -> tuple[RunSummary, int]:
             tables = self.tables(scope, run, tags)
-            turned = None
-            for series in loss:
-                points = self._provider.points(scope, owner, series.tag)
-                turned = losses.aligned(points, tables).onset
+            turned = None if loss is None else self._curve(scope, loss, tables).onset
             probes = _fields(_newest_probes(tags))
             return RunSummary(
                 run=run,
@@ -155,12 +190,42 @@ class MeasurementStore:
                 layers=len(tables.layers),
                 probe_digest=_if(str, probes.get("digest")),
                 probe_count=_if(int, probes.get("count")),
-                loss_tag=guess,
+                loss_tag=loss.name if loss else None,
                 onset=turned.epoch if turned else None,
+                onset_interval=(turned.first, turned.last) if turned else None,
                 warnings=tables.warnings,
             ), 1
 
-        return self._summaries.get((scope.experiment, run, *tags, guess, *loss), read)
+        return self._summaries.get((scope.experiment, run, *tags, loss), read)
+
+    def onsets(
+        self, scope: Scope, runs: Listing, scalars: Listing, choice: Choice
+    ) -> dict[str, Turn | None]:
+        """Where each run's validation loss turned, given which curve counts as that."""
+        chosen = LossChoices(runs, scalars)
+
+        def onset(run: str) -> Turn | None:
+            loss = chosen.of(run, choice)
+            if loss is None:
+                return None
+
+            def read() -> tuple[Turn | None, int]:
+                return self.curve(scope, run, runs, loss, choice.sigma).onset, 1
+
+            clocks = (*runs[run], *runs.get(loss.lender or run, ()))
+            return self._onsets.get((scope.experiment, run, *clocks, loss, choice.sigma), read)
+
+        with ThreadPoolExecutor(_READERS) as pool:
+            return dict(zip(runs, pool.map(onset, runs), strict=True))
+
+    def curve(self, scope: Scope, run: str, runs: Listing, loss: ChosenLoss, sigma: float) -> Curve:
+        """One curve at the epochs of a run; a borrowed one, at the lender's if it has any."""
+        clock = loss.lender if loss.lender is not None and loss.lender in runs else run
+        return self._curve(scope, loss, self.tables(scope, clock, runs[clock]), sigma)
+
+    def _curve(self, scope: Scope, loss: ChosenLoss, tables: Tables, sigma: float = SIGMA) -> Curve:
+        points = self._provider.points(scope, loss.owner, loss.series.tag)
+        return losses.aligned(points, tables, sigma, loss.name)
 
     def tables(self, scope: Scope, run: str, tags: Sequence[Series]) -> Tables:
         """The statistics of all layers, given the tags that describe the run."""
@@ -184,10 +249,6 @@ class MeasurementStore:
         """The shown probes of the set that was recorded last."""
         chosen = [series for series in tags if schema.kind_of(series.tag) == "probes"]
         return probes.newest(self._read_all(scope, run, chosen))
-
-    def points(self, scope: Scope, run: str, tag: str) -> list[Record]:
-        """One of the user's own curves."""
-        return self._provider.points(scope, run, tag)
 
     # -- reading ----------------------------------------------------------------------------------
 

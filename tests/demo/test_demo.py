@@ -40,7 +40,9 @@ def test_it_ends_with_a_table(runs):
     _, printed = runs
     for part in ("best accuracy", "onset", "Layers that changed most", "scale-free", "sr2Net-s"):
         assert part in printed
-    differences = [float(number) for number in re.findall(r"differ by (\S+) nats", printed)]
+    differences = [
+        float(number) for number in re.findall(r"differ by\s+at most (\S+) nats", printed)
+    ]
     assert len(differences) == 2
     assert max(differences) < 1e-4
 

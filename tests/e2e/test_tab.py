@@ -44,7 +44,7 @@ def test_values_are_those_of_the_event_file(
 def test_pointing_at_the_overview_tells_the_value(
     board: Board, logdir: Path, browser: BrowserContext
 ) -> None:
-    with opened(browser, board) as tab:
+    with opened(browser, board, mode="value") as tab:
         plot = tab.frame.get_by_role("img", name="Relative entropy of 5 layers").nth(1)
         # Epochs -1 to 60 are 62 columns; layers are 5 rows. The second panel is vanillaNet-s.
         at = ((40 + 1.5) / 62, 2.5 / 5)

@@ -104,7 +104,7 @@ def test_a_folded_view_is_filled_when_it_is_opened(
 def test_overview_csv_holds_every_value(
     board: Board, logdir: Path, browser: BrowserContext
 ) -> None:
-    with opened(browser, board) as tab:
+    with opened(browser, board, mode="value") as tab:
         expect(tab.frame.get_by_role("group", name="Overview of")).to_have_count(2)
         lines = table_of(exported(tab, "overview", "CSV"))
     assert len(lines) == 2 * 5 * 62
@@ -216,7 +216,7 @@ def test_losses_stand_below_the_curves(board: Board, logdir: Path, browser: Brow
         found = {
             int(line["epoch"]): float(line["value"])
             for line in lines
-            if line["line"] == "loss/validation, vanillaNet-s"
+            if (line["quantity"], line["run"]) == ("loss/validation", "vanillaNet-s")
         }
         wanted = read_run(logdir / "vanillaNet-s").scalars["loss/validation"]
         assert found == pytest.approx(wanted)
@@ -279,3 +279,35 @@ def test_everything_to_operate_has_a_name(rust_board: Board, browser: BrowserCon
             tab.frame.locator(f"#{view}").scroll_into_view_if_needed()
         tab.frame.get_by_role("table", name="Layers of the chosen runs").wait_for()
         assert tab.frame.evaluate(unnamed) == []
+
+
+def test_onsets_follow_the_loss_and_its_smoothing(
+    rust_board: Board, browser: BrowserContext
+) -> None:
+    with opened(browser, rust_board) as tab:
+        runs = tab.frame.get_by_role("group", name="Shown runs")
+        for sigma in (0, 3, 10):
+            tab.frame.get_by_label("Smoothing").select_option(str(sigma))
+            turn = rust_board.json(f"onsets?sigma={sigma}")["onsets"]["vanillaNet-s"]
+            text = re.compile(rf"onset {turn['epoch']}( \({turn['first']:.0f}|$)")
+            expect(runs).to_contain_text(text)
+        tab.frame.get_by_label("Loss", exact=True).select_option("loss/training")
+        expect(runs).not_to_contain_text("onset")
+
+
+AXE = Path(__file__).parents[2] / "frontend/node_modules/axe-core/axe.min.js"
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_accessible(rust_board: Board, browser: BrowserContext, dark: bool) -> None:
+    if not AXE.exists():
+        pytest.skip("needs axe-core: run `npm ci` in the folder frontend")
+    with browser.new_page() as page:
+        page.goto(f"{rust_board.address}/?darkMode={str(dark).lower()}#sparsity")
+        tab = Tab(page)
+        for view in tab.views():
+            tab.frame.locator(f"#{view}").scroll_into_view_if_needed()
+        tab.frame.get_by_role("table", name="Layers of the chosen runs").wait_for()
+        tab.frame.evaluate(AXE.read_text())
+        found = "async () => (await axe.run()).violations.map((v) => [v.id, v.nodes[0].html])"
+        assert tab.frame.evaluate(found) == []

@@ -141,11 +141,39 @@ def test_scalars(board: Board) -> None:
     assert curve["epochs"] == curve["steps"] == list(range(-1, 299))
     np.testing.assert_allclose(curve["values"], [loss_at(step) for step in range(-1, 299)])
     assert curve["smoothed"] == curve["values"]
-    assert curve["onset"] == {"epoch": 10, "loss": 1.0}
+    assert curve["onset"] == {"epoch": 10, "loss": 1.0, "first": 10, "last": 10}
     curve = board.get("scalars", run="plain", tag="loss/validation").json()
     assert curve["sigma"] == 2
     assert curve["onset"]["epoch"] == 10
     assert curve["onset"]["loss"] > 1.1
+
+
+def test_onsets_follow_the_smoothing(board: Board) -> None:
+    for sigma in (0, 2, 5):
+        found = board.get("onsets", sigma=sigma).json()
+        curve = board.get("scalars", run="plain", tag="loss/validation", sigma=sigma).json()
+        assert found["onsets"]["plain"] == curve["onset"]
+    assert found["sigma"] == 5
+    entries = {entry["run"]: entry for entry in board.get("index").json()["runs"]}
+    default = board.get("onsets").json()["onsets"]
+    assert {run: entry["onset"] for run, entry in entries.items() if entry["onset"]} == {
+        run: turn["epoch"] for run, turn in default.items()
+    }
+    turn = default["plain"]
+    assert entries["plain"]["onset_interval"] == [turn["first"], turn["last"]]
+
+
+def test_a_run_without_losses_borrows_those_of_another(board: Board) -> None:
+    index = board.get("index").json()
+    assert "plain" in index["lenders"]
+    (poor, *_) = [entry["run"] for entry in index["runs"] if entry["loss_tag"] is None]
+    assert poor not in board.get("onsets").json()["onsets"]
+    own = board.get("scalars", run="plain", tag="loss/validation").json()
+    lent = board.get("scalars", run=poor, tag="loss/validation", lender="plain").json()
+    assert lent == {**own, "run": poor}
+    assert board.get("onsets", lender="plain").json()["onsets"][poor] == own["onset"]
+    tags = board.get("scalars", run=poor, lender="plain").json()
+    assert tags == {"run": poor, "tags": ["loss/validation"], "guess": "loss/validation"}
 
 
 def test_one_probe(board: Board) -> None:
@@ -161,6 +189,7 @@ QUERIES = {
     "version": {},
     "probes": {"run": "plain"},
     "scalars": {"run": "plain", "tag": "loss/validation"},
+    "onsets": {"sigma": "3"},
     "layers": {"run": "plain"},
     "maps": {"run": "plain", "layer": "conv1"},
     "correlation": {"run": "plain", "layer": "conv1"},
@@ -228,6 +257,8 @@ SLIPS = [
         "sigma='-1': expected a number of epochs",
     ),
     ("scalars", {"run": "plain", "tag": "t", "sigma": "nan"}, 400, "sigma='nan'"),
+    ("onsets", {"lender": "plane"}, 404, "no run 'plane' has scalars to lend"),
+    ("scalars", {"run": "plain", "lender": "plane"}, 404, "did you mean 'plain'"),
     ("layers", {"run": "plane"}, 404, "no run 'plane'"),
     ("layers", {"run": "plane"}, 404, "did you mean 'plain'"),
     ("probes", {"run": "plane"}, 404, "did you mean 'plain'"),

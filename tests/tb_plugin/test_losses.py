@@ -4,9 +4,12 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sparsight import schema
-from sparsight_tensorboard.losses import aligned, curve_names, find_validation_loss
+from sparsight.maths.onset import smooth
+from sparsight_tensorboard.losses import aligned, curve_names, find_validation_loss, turn_of
 from sparsight_tensorboard.records import Record, Tag
 from sparsight_tensorboard.tables import Tables, merged
 
@@ -130,3 +133,42 @@ def test_a_resumed_curve_is_one_line() -> None:
 def test_nothing_to_line_up() -> None:
     assert aligned([], recorded(range(3), range(3))).aligned_by is None
     assert aligned(points([1], [1.0]), recorded([], [])).aligned_by is None
+
+
+def test_the_onset_follows_the_smoothing() -> None:
+    losses = [3.0, 2.0, 1.4, 1.0, 1.3, 1.2, 1.25, 1.2, 1.3, 1.6, 2.0, 2.4]
+    curve = [Record(step, float(step), loss) for step, loss in enumerate(losses)]
+    ours = recorded(range(12), np.arange(12.0))
+    epochs = [aligned(curve, ours, sigma).onset for sigma in (0, 2)]
+    assert [turn.epoch for turn in epochs if turn] == [3, 5]
+
+
+def test_scores_have_no_onset() -> None:
+    climbing = points(range(12), np.arange(12.0))
+    curve = [Record(p.step, p.wall_time, 0.2 + p.step / 20) for p in climbing]
+    ours = recorded(range(12), np.arange(12.0))
+    for name in ("accuracy/validation", "val_acc", "eval/f1", "lr", "top5", "val/miou"):
+        assert aligned(curve, ours, name=name).onset is None, name
+    for name in ("val_loss", "accuracy_loss", "perplexity", "eval/mse"):
+        assert aligned(curve, ours, name=name).onset is not None, name
+
+
+@given(
+    st.lists(st.floats(0.1, 10) | st.just(np.nan), min_size=1, max_size=30),
+    st.sampled_from([0.0, 1.0, 3.0]),
+)
+def test_the_interval_holds_the_onset_and_nothing_worse(losses: list[float], sigma: float) -> None:
+    epochs, values = np.arange(len(losses)) * 2.0, np.array(losses)
+    turn = turn_of(epochs, values, sigma)
+    if turn is None:
+        return
+    heights = dict(zip(epochs, smooth(epochs, values, sigma), strict=True))
+    known = [epoch for epoch, height in heights.items() if np.isfinite(height)]
+    good = {epoch for epoch in known if heights[epoch] <= turn.loss * 1.02}
+    reached = [turn.epoch]  # epoch by epoch, in both directions
+    for way in (1, -1):
+        place = known.index(turn.epoch) + way
+        while 0 <= place < len(known) and known[place] in good:
+            reached.append(int(known[place]))
+            place += way
+    assert (turn.first, turn.last) == (min(reached), max(reached))

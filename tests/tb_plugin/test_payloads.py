@@ -90,7 +90,7 @@ def test_layers_fit_into_an_answer() -> None:
 
 
 def test_an_index_of_too_many_runs() -> None:
-    run = RunSummary("n" * 10_000, 1, 0, 0, 1, None, None, None, None, ("w" * 10_000,) * 50)
+    run = RunSummary("n" * 10_000, 1, 0, 0, 1, None, None, None, None, None, ("w" * 10_000,) * 50)
     answer = payloads.index("v", False, [run] * 1000)
     assert len(json.dumps(answer)) <= payloads.MAX_ANSWER
     assert 0 < len(answer["runs"]) < 1000

@@ -24,6 +24,7 @@ __all__ = [
     "find_training_loss",
     "find_turn",
     "find_validation_loss",
+    "is_score",
     "line_up",
     "onset_interval",
     "related",
@@ -49,6 +50,23 @@ _LOSS = {"loss", "losses", "nll", "xent", "crossentropy", "valloss", "testloss"}
 _TRAINING = ({"train", "training", "trainloss"},)
 _ACCURACY = {"accuracy", "acc", "valacc", "testacc"}
 _OTHER = {"penalty", "penalties", "regularization", "regularisation", "sparsity", "decorr", "total"}
+_SCORE = {
+    *(
+        "acc",
+        "accuracy",
+        "auc",
+        "auroc",
+        "bleu",
+        "dice",
+        "f",
+        "iou",
+        "lr",
+        "map",
+        "miou",
+        "precision",
+    ),
+    *("psnr", "rate", "recall", "reward", "rouge", "score", "ssim", "top"),
+}
 
 Names = Mapping[str, tuple[str, str]]
 """What a curve is called, and the run and tag that it is."""
@@ -211,6 +229,15 @@ def _named(
             if rank is not None and words & {*quantity}:
                 ranked.append((bool(words & _OTHER), owner != run, rank, len(name), name))
     return min(ranked)[-1] if ranked else None
+
+
+def is_score(name: str) -> bool:
+    """Whether a curve, by its name, is no loss but a score such as accuracy, or a learning rate.
+
+    Neither has an onset: that its lowest value comes early is no overfitting.
+    """
+    words = _words(name)
+    return bool(words & _SCORE) and not words & _LOSS
 
 
 def _words(text: str) -> set[str]:

@@ -1,7 +1,16 @@
 import type { LayerMaps, Probe } from "../data/entropyMaps";
 import type { Recorded } from "../data/records";
 import { consecutive, continued, join } from "../data/records";
-import type { Correlations, Index, Losses, LossTags, Probes, RunEntry } from "../data/runs";
+import type {
+  Correlations,
+  Index,
+  LossChoice,
+  Losses,
+  LossTags,
+  Onset,
+  Probes,
+  RunEntry,
+} from "../data/runs";
 import type { Column, LayerTable } from "../data/layerTable";
 import type { Answer } from "./binary";
 import { decode, take } from "./binary";
@@ -24,9 +33,15 @@ export function httpProvider(base: URL): Provider {
         correlationsOf(run, layer, answer),
       ),
     probes: (run, signal) => get.json<Probes>("probes", { run }, signal),
-    lossTags: (run, signal) => get.json<LossTags>("scalars", { run }, signal),
-    losses: async (run, tag, sigma, signal) => {
-      const asked = { run, tag, sigma: String(sigma) };
+    lossTags: (run, lender, signal) =>
+      get.json<LossTags>("scalars", lender === null ? { run } : { run, lender }, signal),
+    onsets: async (choice, signal) => {
+      const asked = parametersOf(choice);
+      const answer = await get.json<{ onsets: Record<string, Onset> }>("onsets", asked, signal);
+      return new Map(Object.entries(answer.onsets));
+    },
+    losses: async (run, choice, signal) => {
+      const asked = { run, ...parametersOf(choice) };
       const answer = await get.json<Losses & { aligned_by: string | null }>(
         "scalars",
         asked,
@@ -34,6 +49,14 @@ export function httpProvider(base: URL): Provider {
       );
       return { ...answer, alignedBy: answer.aligned_by };
     },
+  };
+}
+
+function parametersOf({ tag, sigma, lender }: LossChoice): Parameters {
+  return {
+    sigma: String(sigma),
+    ...(tag === null ? {} : { tag }),
+    ...(lender === null ? {} : { lender }),
   };
 }
 
@@ -89,6 +112,7 @@ interface WireRun {
   probe_count: number | null;
   loss_tag: string | null;
   onset: number | null;
+  onset_interval: [number, number] | null;
   warnings: string[];
 }
 
@@ -104,6 +128,7 @@ function entryOf(wire: WireRun): RunEntry {
     probeDigest: wire.probe_digest,
     probeCount: wire.probe_count,
     lossTag: wire.loss_tag,
+    onsetInterval: wire.onset_interval,
   };
 }
 

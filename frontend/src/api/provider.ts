@@ -1,5 +1,13 @@
 import type { LayerMaps, Probe } from "../data/entropyMaps";
-import type { Correlations, Index, Losses, LossTags, Probes } from "../data/runs";
+import type {
+  Correlations,
+  Index,
+  LossChoice,
+  Losses,
+  LossTags,
+  Onsets,
+  Probes,
+} from "../data/runs";
 import type { LayerTable } from "../data/layerTable";
 
 /** Everything that the page asks of the outside world, over HTTP or made up. */
@@ -22,6 +30,9 @@ export interface Provider {
     known?: Correlations | null,
   ): Promise<Correlations>;
   probes(run: string, signal: AbortSignal): Promise<Probes>;
-  lossTags(run: string, signal: AbortSignal): Promise<LossTags>;
-  losses(run: string, tag: string, sigma: number, signal: AbortSignal): Promise<Losses>;
+  /** The scalars of a run, or those that a lender has. */
+  lossTags(run: string, lender: string | null, signal: AbortSignal): Promise<LossTags>;
+  losses(run: string, choice: LossChoice & { tag: string }, signal: AbortSignal): Promise<Losses>;
+  /** Where the losses of all runs turned. */
+  onsets(choice: LossChoice, signal: AbortSignal): Promise<Onsets>;
 }

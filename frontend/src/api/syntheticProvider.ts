@@ -1,5 +1,5 @@
 import type { LayerMaps, Probe } from "../data/entropyMaps";
-import type { Correlations, Index, Losses, Probes, RunEntry } from "../data/runs";
+import type { Correlations, Index, Losses, Onset, Probes, RunEntry } from "../data/runs";
 import { BINS } from "../data/runs";
 import type { Column, LayerInfo, LayerTable } from "../data/layerTable";
 import type { Provider } from "./provider";
@@ -67,10 +67,19 @@ export function syntheticProvider(plan: SyntheticPlan = PAPER): Provider {
     lossTags: (run) =>
       Promise.resolve({
         run,
-        tags: ["loss/training", "loss/validation"],
+        tags: ["accuracy/validation", "loss/training", "loss/validation"],
         guess: "loss/validation",
       }),
-    losses: (run, tag, sigma) => Promise.resolve(lossesOf(plan, run, tag, sigma)),
+    losses: (run, { tag, sigma }) => Promise.resolve(lossesOf(plan, run, tag, sigma)),
+    onsets: ({ tag, sigma }) =>
+      Promise.resolve(
+        new Map(
+          plan.runs.flatMap((run) => {
+            const { onset } = lossesOf(plan, run, tag ?? "loss/validation", sigma);
+            return onset ? [[run, onset] as const] : [];
+          }),
+        ),
+      ),
   };
 }
 
@@ -91,10 +100,17 @@ function indexOf(plan: SyntheticPlan): Index {
     probeDigest: "ab12",
     probeCount: 200,
     lossTag: "loss/validation",
-    onset: regularised(run) ? null : ONSET,
+    onset: regularised(run) ? null : onsetAt(2).epoch,
+    onsetInterval: regularised(run) ? null : [onsetAt(2).first, onsetAt(2).last],
     warnings: [],
   }));
-  return { version: "synthetic", loading: false, runs, warnings: [] };
+  return { version: "synthetic", loading: false, runs, lenders: plan.runs, warnings: [] };
+}
+
+/** The stronger the smoothing, the later. */
+function onsetAt(sigma: number): Onset & { readonly loss: number } {
+  const epoch = ONSET + Math.round(sigma) - 2;
+  return { epoch, loss: 0.6, first: epoch - 3, last: epoch + 3 };
 }
 
 function stepsOf(plan: SyntheticPlan): Int32Array {
@@ -215,6 +231,6 @@ function lossesOf(plan: SyntheticPlan, run: string, tag: string, sigma: number):
     epochs,
     values: smoothed.map((value, i) => value + 0.04 * noise(i)),
     smoothed,
-    onset: rising ? { epoch: ONSET, loss: 0.6 } : null,
+    onset: rising ? onsetAt(sigma) : null,
   };
 }

@@ -10,13 +10,16 @@ export function EpochPlot(props: {
   readonly data: PlotData;
   readonly label: string;
   readonly height: number;
+  /** The layer whose plot it is: chosen by a click. */
+  readonly layer?: string | null;
 }) {
   const state = useAppState();
-  const links = useMemo(() => linksOf(state), [state]);
-  return <Plot {...props} links={links} />;
+  const { data, label, height, layer = null } = props;
+  const links = useMemo(() => linksOf(state, layer), [state, layer]);
+  return <Plot {...{ data, label, height, links }} />;
 }
 
-function linksOf(state: State): PlotLinks {
+function linksOf(state: State, layer: string | null): PlotLinks {
   return {
     cursor: state.cursor,
     onZoom: (range) => {
@@ -29,7 +32,7 @@ function linksOf(state: State): PlotLinks {
       if (hi > lo) cell.value = [lo, hi];
     },
     onPick: (epoch) => {
-      state.moveTo(epoch);
+      state.select(layer, epoch);
     },
   };
 }

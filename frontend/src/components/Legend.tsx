@@ -2,7 +2,7 @@ import { useCallback } from "preact/hooks";
 import { formatRound } from "../data/formatting";
 import { legendCells, paintCells } from "../render/heatmap";
 import type { ColourScale } from "../scale/colour";
-import { share } from "../scale/colour";
+import { canvasClass, share } from "../scale/colour";
 import { logTicks, ticks } from "../scale/ticks";
 import { Canvas } from "./Canvas";
 import "./legend.css";
@@ -42,7 +42,7 @@ function Bar({ scale }: { readonly scale: ColourScale }) {
   const found = scale.logarithmic ? logTicks(scale.lo, scale.hi) : ticks(scale.lo, scale.hi, 4);
   return (
     <span class="bar">
-      <Canvas paint={paint} />
+      <Canvas paint={paint} class={canvasClass(scale)} />
       {found.map((tick) => (
         <span key={tick} style={{ left: `${(100 * share(scale, tick)).toFixed(2)}%` }}>
           {formatRound(tick)}

@@ -4,8 +4,8 @@ import { useEffect } from "preact/hooks";
 import uPlot from "uplot";
 import "uplot/dist/uPlot.min.css";
 import type { Range } from "../data/epochs";
-import { format } from "../data/formatting";
 import type { PlotData } from "../render/plotData";
+import { linesTip } from "../render/plotData";
 import { useWidth } from "./elementObservers";
 import "./plot.css";
 import { plotOptions } from "./plotOptions";
@@ -78,7 +78,7 @@ function hooksOf(data: PlotData, links: PlotLinks) {
   return {
     setCursor: [
       (chart: uPlot) => {
-        showNearest(chart, data);
+        showAt(chart, data);
       },
     ],
     setSelect: [
@@ -109,21 +109,17 @@ function nearestLine(chart: uPlot, data: PlotData): number | null {
   return best;
 }
 
-function showNearest(chart: uPlot, data: PlotData): void {
+/** Answers anywhere in the plot: with the epoch's own tip, or with the value of each line. */
+function showAt(chart: uPlot, data: PlotData): void {
   const { idx, left = -1, top = -1 } = chart.cursor;
-  const line = nearestLine(chart, data);
-  const known = line === null ? undefined : data.lines[line];
-  if (left < 0 || idx === null || idx === undefined || !known) {
+  if (left < 0 || top < 0 || idx === null || idx === undefined) {
     hideTip(chart);
     return;
   }
   const box = chart.over.getBoundingClientRect();
   const at = { clientX: box.left + left, clientY: box.top + top };
-  const lines = [
-    `${data.axis.phrase(data.x[idx] ?? NaN)}: ${format(known.values[idx] ?? NaN)}`,
-    known.label,
-  ];
-  showTip(at, lines, chart);
+  const near = nearestLine(chart, data);
+  showTip(at, data.tip?.(data.x[idx] ?? NaN, near) ?? linesTip(data, idx, near), chart);
 }
 
 function zoom(chart: uPlot, { onZoom }: PlotLinks): void {

@@ -33,7 +33,8 @@ export function useNear<E extends HTMLElement>(margin = "300px"): [RefObject<E |
         const last = entries[entries.length - 1];
         if (last && window.innerHeight > 0) setNear(last.isIntersecting);
       },
-      { rootMargin: `${margin} 0px` },
+      // Within TensorBoard's frame, a margin counts only around a root that is given.
+      { root: document, rootMargin: `${margin} 0px` },
     );
     observer.observe(observed);
     return () => {

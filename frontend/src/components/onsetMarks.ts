@@ -6,8 +6,9 @@ import type { Mark } from "../render/plotData";
 /** The epoch at which each run's validation loss turned, in the run's own dash. */
 export function onsetMarks(state: State, dark: boolean): Mark[] {
   const runs = new Map<number, string[]>();
-  for (const { run, onset } of state.chosen.value) {
-    if (onset !== null) runs.set(onset, [...(runs.get(onset) ?? []), run]);
+  for (const { run } of state.chosen.value) {
+    const onset = state.onsetOf(run)?.epoch;
+    if (onset !== undefined) runs.set(onset, [...(runs.get(onset) ?? []), run]);
   }
   return [...runs].map(([epoch, [first = "", ...more]]) => {
     const others = more.length > 1 ? [`${more.length} more`] : more.map((run) => shorten(run, 24));

@@ -3,6 +3,7 @@ import { formatRound } from "../data/formatting";
 import type { Axis } from "../render/axis";
 import { axisEnds } from "../render/axis";
 import type { Line, Mark, PlotData } from "../render/plotData";
+import { valueEnds } from "../render/plotData";
 
 /** What a plot does when it is ready and when the pointer moves. */
 export type PlotHooks = Pick<uPlot.Hooks.Arrays, "setCursor" | "setSelect" | "ready">;
@@ -34,10 +35,16 @@ export function plotOptions(
       {
         ...axis,
         size: 26,
+        ...titled(data.axis.title),
         values: (_, found) => found.map((x) => tickText(x, data.axis.tickText)),
         ...ownTicks(data.axis, width),
       },
-      { ...axis, size: 52, values: (_, found) => found.map((y) => tickText(y, formatRound)) },
+      {
+        ...axis,
+        size: 52,
+        ...titled(data.valueTitle),
+        values: (_, found) => found.map((y) => tickText(y, formatRound)),
+      },
     ],
     cursor: { drag: { x: true, y: false, setScale: false }, points: { size: 6 }, y: false },
     series: [{}, ...data.lines.map(seriesOf)],
@@ -49,11 +56,15 @@ export function plotOptions(
       ...hooks,
       draw: [
         (chart) => {
-          drawMarks(chart, data.marks);
+          drawMarks(chart, width < 400 ? withoutNames(data.marks) : data.marks);
         },
       ],
     },
   };
+}
+
+function titled(label: string): uPlot.Axis {
+  return { label, labelSize: 16, labelGap: 0, labelFont: "11px Roboto, system-ui, sans-serif" };
 }
 
 // uPlot names its scales in a const enum, which a module cannot import.
@@ -65,8 +76,8 @@ function spacing(logarithmic: boolean): uPlot.Scale {
 }
 
 function yScale(data: PlotData): uPlot.Scale {
-  if (data.logarithmic || !data.values) return spacing(data.logarithmic);
-  return { range: [data.values[0], data.values[1]] };
+  const [lo, hi] = valueEnds(data);
+  return { range: [lo, hi], ...spacing(data.logarithmic) };
 }
 
 // On a logarithmic axis, uPlot by itself gives texts to powers of ten only.
@@ -115,6 +126,11 @@ function drawMarks(chart: uPlot, marks: readonly Mark[]): void {
     taken = left + wide + 8 * ratio;
   }
   ctx.restore();
+}
+
+/** In a small plot, "onset 14" has to do; the dash tells whose. */
+function withoutNames(marks: readonly Mark[]): Mark[] {
+  return marks.map((mark) => ({ ...mark, label: mark.label.replace(/,.*/, "") }));
 }
 
 function sorted(marks: readonly Mark[]): Mark[] {

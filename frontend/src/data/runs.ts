@@ -1,5 +1,5 @@
 import type { Recorded } from "./records";
-import { count } from "./formatting";
+import { count, epochText } from "./formatting";
 
 /** One run, as the index describes it. */
 export interface RunEntry {
@@ -12,14 +12,40 @@ export interface RunEntry {
   readonly probeCount: number | null;
   readonly lossTag: string | null;
   readonly onset: number | null;
+  readonly onsetInterval: readonly [number, number] | null;
   readonly warnings: readonly string[];
 }
+
+/** Where a validation loss turned. */
+export interface Onset {
+  readonly epoch: number;
+  /** The epochs around it whose smoothed loss is within 2% of the lowest, both ends included. */
+  readonly first: number;
+  readonly last: number;
+}
+
+/** Where each run's validation loss turned; runs where it did not are not among them. */
+export type Onsets = ReadonlyMap<string, Onset>;
+
+/** Which curve stands for a run's validation loss, and how it is smoothed. */
+export interface LossChoice {
+  /** Its tag; null for the one that is guessed. */
+  readonly tag: string | null;
+  /** Width of the Gaussian in epochs. */
+  readonly sigma: number;
+  /** The run whose curve is borrowed by runs that have none. */
+  readonly lender: string | null;
+}
+
+export const SIGMA = 2; // epochs, unless another smoothing is chosen
 
 export interface Index {
   readonly version: string;
   /** TensorBoard is still reading the log directory. */
   readonly loading: boolean;
   readonly runs: readonly RunEntry[];
+  /** Runs, measured or not, whose validation loss can be borrowed. */
+  readonly lenders: readonly string[];
   readonly warnings: readonly string[];
 }
 
@@ -49,7 +75,7 @@ export interface Losses {
   readonly epochs: readonly (number | null)[];
   readonly values: readonly (number | null)[];
   readonly smoothed: readonly (number | null)[];
-  readonly onset: { readonly epoch: number; readonly loss: number } | null;
+  readonly onset: (Onset & { readonly loss: number }) | null;
 }
 
 export interface LossTags {
@@ -83,4 +109,22 @@ export function probesDiffer(entries: readonly RunEntry[]): string | null {
 export function secondRunHint(recorded: number): string {
   if (recorded > 1) return "tick another one above";
   return "record another one in this log directory and tick it above";
+}
+
+/** "onset 14 (12 – 17)": the epoch, and the interval that it lies in. */
+export function onsetText({ epoch, first, last }: Onset): string {
+  const interval =
+    first < last ? ` (${epochText(Math.round(first))} – ${epochText(Math.round(last))})` : "";
+  return `onset ${epochText(epoch)}${interval}`;
+}
+
+/** The onsets that the index tells: those of the guessed losses. */
+export function guessedOnsets(entries: readonly RunEntry[]): Onsets {
+  return new Map(
+    entries.flatMap(({ run, onset, onsetInterval }) => {
+      if (onset === null) return [];
+      const [first, last] = onsetInterval ?? [onset, onset];
+      return [[run, { epoch: onset, first, last }] as const];
+    }),
+  );
 }

@@ -51,12 +51,13 @@ function Page({ state }: { readonly state: State }) {
   }
   return (
     <>
-      <div class="top">
+      <header class="top">
+        <h1 class="unseen">Sparsity</h1>
         <RunBar />
         <CursorBar />
-      </div>
-      <Warnings />
+      </header>
       <main>
+        <Warnings />
         {state.chosen.value.length ? (
           VIEWS.map((view) => <Section key={view.id} view={view} />)
         ) : (

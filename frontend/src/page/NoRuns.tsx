@@ -12,13 +12,13 @@ const ANALYZE = "sparsight analyze checkpoints/*.onnx --probes probes.npz --logd
 export function NoRuns() {
   return (
     <main class="empty">
-      <h2>No run has Sparsight data yet</h2>
+      <h1>No run has Sparsight data yet</h1>
       <p>
         Sparsight measures the entropy of every layer’s responses on a fixed set of held-out
         samples, epoch by epoch, and shows which layers overfit, when, and where in the image. There
         are two ways to write a first run.
       </p>
-      <h3>While training with PyTorch</h3>
+      <h2>While training with PyTorch</h2>
       <p>
         <code>probes</code> holds a few hundred samples that are used for neither training nor
         validation.
@@ -26,7 +26,7 @@ export function NoRuns() {
       <pre>
         <code>{RECORD}</code>
       </pre>
-      <h3>From exported checkpoints, without training code</h3>
+      <h2>From exported checkpoints, without training code</h2>
       <pre>
         <code>{ANALYZE}</code>
       </pre>

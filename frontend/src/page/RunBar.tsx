@@ -1,7 +1,8 @@
 import { useState } from "preact/hooks";
+import { Popover } from "../components/Popover";
 import { RunStroke } from "../components/RunStroke";
 import type { RunEntry } from "../data/runs";
-import { epochsText } from "../data/runs";
+import { epochsText, onsetText } from "../data/runs";
 import { count, epochText, shorten } from "../data/formatting";
 import { useAppState } from "../state/state";
 
@@ -15,10 +16,12 @@ export function RunBar() {
   const many = entries.length > INLINE;
   const shown = many ? state.chosen.value : entries;
   return (
-    <div class="runs" role="group" aria-label="Runs">
-      {shown.map((entry) => (
-        <RunChip key={entry.run} entry={entry} on={chosen.has(entry.run)} />
-      ))}
+    <div class="run-bar" role="group" aria-label="Runs">
+      <div class="runs" tabIndex={many ? 0 : undefined} role="group" aria-label="Shown runs">
+        {shown.map((entry) => (
+          <RunChip key={entry.run} entry={entry} on={chosen.has(entry.run)} />
+        ))}
+      </div>
       {many && <RunList entries={entries} chosen={chosen} />}
       {state.data.index.value.value?.loading && (
         <span class="muted reading" role="status">
@@ -33,6 +36,7 @@ function RunChip({ entry, on }: { readonly entry: RunEntry; readonly on: boolean
   const state = useAppState();
   const loaded = on ? state.data.table(entry.run).value : null;
   const table = loaded?.value;
+  const onset = state.onsetOf(entry.run);
   return (
     <label class={on ? "chip on" : "chip"} title={shorten(entry.run, 300)}>
       <input
@@ -47,7 +51,7 @@ function RunChip({ entry, on }: { readonly entry: RunEntry; readonly on: boolean
       <span class="muted">
         {table ? epochsText(table.steps.length, entry) : count(entry.steps, "epoch")}
         {loaded?.status === "loading" && table === null && ", loading"}
-        {entry.onset !== null && ` · onset ${epochText(entry.onset)}`}
+        {onset && ` · ${onsetText(onset)}`}
       </span>
     </label>
   );
@@ -59,67 +63,68 @@ function RunList(props: {
 }) {
   const state = useAppState();
   const [filter, setFilter] = useState("");
+  const onsets = state.onsets.value;
   const wanted = filter.toLowerCase();
   const found = props.entries.filter(({ run }) => run.toLowerCase().includes(wanted));
   const choose = (runs: readonly string[]): void => {
     state.fields.runs.cell.value = runs;
   };
   return (
-    <details class="run-list">
-      <summary>
-        {props.chosen.size} of {props.entries.length} runs
-      </summary>
-      <div class="popover">
-        <div class="row">
-          <input
-            type="search"
-            placeholder="Filter runs"
-            aria-label="Filter runs"
-            value={filter}
-            onInput={(event) => {
-              setFilter(event.currentTarget.value);
-            }}
-          />
-          <button
-            type="button"
-            class="button"
-            onClick={() => {
-              choose([...new Set([...props.chosen, ...found.map(({ run }) => run)])]);
-            }}
-          >
-            Add {found.length}
-          </button>
-          <button
-            type="button"
-            class="button"
-            onClick={() => {
-              choose([]);
-            }}
-          >
-            Clear
-          </button>
-        </div>
-        <ul>
-          {found.map((entry) => (
-            <li key={entry.run}>
-              <label title={shorten(entry.run, 300)}>
-                <input
-                  type="checkbox"
-                  checked={props.chosen.has(entry.run)}
-                  onChange={() => {
-                    state.toggleRun(entry.run);
-                  }}
-                />
-                <bdi class="name">{shorten(entry.run, 60)}</bdi>
-                <span class="muted">
-                  {count(entry.steps, "epoch")}
-                  {entry.onset !== null && ` · onset ${epochText(entry.onset)}`}
-                </span>
-              </label>
-            </li>
-          ))}
-        </ul>
+    <Popover
+      class="run-list"
+      label="Choose runs"
+      title={`${props.chosen.size} of ${props.entries.length} runs`}
+    >
+      <div class="row">
+        <input
+          type="search"
+          placeholder="Filter runs"
+          aria-label="Filter runs"
+          value={filter}
+          onInput={(event) => {
+            setFilter(event.currentTarget.value);
+          }}
+        />
+        <button
+          type="button"
+          class="button"
+          onClick={() => {
+            choose([...new Set([...props.chosen, ...found.map(({ run }) => run)])]);
+          }}
+        >
+          Add {found.length}
+        </button>
+        <button
+          type="button"
+          class="button"
+          onClick={() => {
+            choose([]);
+          }}
+        >
+          Clear
+        </button>
       </div>
-    </details>
+      <ul>
+        {found.map((entry) => (
+          <li key={entry.run}>
+            <label title={shorten(entry.run, 300)}>
+              <input
+                type="checkbox"
+                checked={props.chosen.has(entry.run)}
+                onChange={() => {
+                  state.toggleRun(entry.run);
+                }}
+              />
+              <bdi class="name">{shorten(entry.run, 60)}</bdi>
+              <span class="muted">
+                {count(entry.steps, "epoch")}
+                {onsets.has(entry.run) &&
+                  ` · onset ${epochText(onsets.get(entry.run)?.epoch ?? 0)}`}
+              </span>
+            </label>
+          </li>
+        ))}
+      </ul>
+    </Popover>
   );
 }

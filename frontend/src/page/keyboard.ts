@@ -5,7 +5,8 @@ const FAR = 10;
 
 /** Arrow keys move the cursor and the layer, Home and End go to the ends, the space bar plays. */
 export function onKey(state: State, event: KeyboardEvent): void {
-  if (event.ctrlKey || event.metaKey || event.altKey || isField(event.target)) return;
+  const far = event.shiftKey && isSlider(event.target); // a slider itself knows single steps only
+  if (event.ctrlKey || event.metaKey || event.altKey || (isField(event.target) && !far)) return;
   const action = actionOf(state, event);
   if (!action) return;
   event.preventDefault();
@@ -40,6 +41,11 @@ function actionOf(state: State, event: KeyboardEvent): (() => void) | undefined 
         },
   };
   return actions[event.key];
+}
+
+/** The slider of the epochs. */
+function isSlider(target: EventTarget | null): boolean {
+  return target instanceof HTMLElement && target.classList.contains("slider");
 }
 
 function isField(target: EventTarget | null): boolean {

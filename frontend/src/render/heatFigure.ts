@@ -1,6 +1,7 @@
 import type { EpochColumns } from "../data/epochs";
 import { shareOf } from "../data/epochs";
-import { epochText } from "../data/formatting";
+import type { Onset } from "../data/runs";
+import { onsetText } from "../data/runs";
 import type { ColourScale } from "../scale/colour";
 import { epochAxis } from "./axis";
 import { HATCH, LABELS, WIDTH, axisShapes, legend, picture } from "./figureParts";
@@ -14,7 +15,7 @@ export interface HeatPanel {
   readonly labels: readonly string[];
   readonly rows: readonly Float64Array[];
   readonly columns: EpochColumns;
-  readonly onset: number | null;
+  readonly onset: Onset | null;
   readonly scaleOf: (row: number) => ColourScale;
 }
 
@@ -47,12 +48,12 @@ function heatPanel(panel: HeatPanel, height: number): Shape[] {
     ...labels.map((label, row) => text(-8, (row + 0.5) * each + 4, label, { anchor: "end" })),
     group(0, height, axisShapes(epochAxis(columns.range), WIDTH)),
   ];
-  if (onset !== null && onset >= columns.range[0] && onset <= columns.range[1]) {
-    const x = shareOf(columns.range, onset) * WIDTH;
+  if (onset !== null && onset.epoch >= columns.range[0] && onset.epoch <= columns.range[1]) {
+    const x = shareOf(columns.range, onset.epoch) * WIDTH;
     found.push(
       line([x, -3, x, height], "#ffffff", 3),
       line([x, -3, x, height], INK, 1.5, [4, 3]),
-      text(x, -5, `onset ${epochText(onset)}`, { anchor: "middle" }),
+      text(x, -5, onsetText(onset), { anchor: "middle" }),
     );
   }
   return found;

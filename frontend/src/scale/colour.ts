@@ -40,6 +40,11 @@ export function diverging(size: number): ColourScale {
   return { lo: -reach, hi: reach, logarithmic: false, table: RED_BLUE };
 }
 
+/** The class of a canvas in the scale's colours: by night, the middle of a diverging one is dark. */
+export function canvasClass(scale: ColourScale): string {
+  return scale.table === RED_BLUE ? "diverging" : "";
+}
+
 /** Where a value lies between lo (0) and hi (1), or beyond them if it is out of range. */
 export function share(scale: ColourScale, value: number): number {
   if (!scale.logarithmic) return (value - scale.lo) / (scale.hi - scale.lo);

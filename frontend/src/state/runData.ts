@@ -5,7 +5,15 @@ import type { Loaded } from "../api/resources";
 import { Resources } from "../api/resources";
 import type { LayerMaps, Probe } from "../data/entropyMaps";
 import type { LayerTable } from "../data/layerTable";
-import type { Correlations, Index, Losses, LossTags, Probes } from "../data/runs";
+import type {
+  Correlations,
+  Index,
+  LossChoice,
+  Losses,
+  LossTags,
+  Onsets,
+  Probes,
+} from "../data/runs";
 
 const TIMEOUT = 20_000; // milliseconds
 
@@ -54,13 +62,20 @@ export class RunData {
     );
   }
 
-  lossTags(run: string): ReadonlySignal<Loaded<LossTags>> {
-    return this.resources.get(`tags ${run}`, (signal) => this.provider.lossTags(run, signal));
+  lossTags(run: string, lender: string | null): ReadonlySignal<Loaded<LossTags>> {
+    return this.resources.get(`tags ${JSON.stringify([run, lender])}`, (signal) =>
+      this.provider.lossTags(run, lender, signal),
+    );
   }
 
-  losses(run: string, tag: string, sigma: number): ReadonlySignal<Loaded<Losses>> {
-    const key = `losses ${JSON.stringify([run, tag, sigma])}`;
-    return this.resources.get(key, (signal) => this.provider.losses(run, tag, sigma, signal));
+  losses(run: string, choice: LossChoice & { tag: string }): ReadonlySignal<Loaded<Losses>> {
+    const key = `losses ${JSON.stringify([run, choice.tag, choice.sigma, choice.lender])}`;
+    return this.resources.get(key, (signal) => this.provider.losses(run, choice, signal));
+  }
+
+  onsets(choice: LossChoice): ReadonlySignal<Loaded<Onsets>> {
+    const key = `onsets ${JSON.stringify([choice.tag, choice.sigma, choice.lender])}`;
+    return this.resources.get(key, (signal) => this.provider.onsets(choice, signal));
   }
 
   /** The value of an item, once it has arrived. Rejects with the sentence that says why not. */

@@ -8,14 +8,18 @@ import type { Range } from "../data/epochs";
 import { nearest, stepBy, union } from "../data/epochs";
 import type { LayerTable } from "../data/layerTable";
 import { layerIndex, layerNames } from "../data/layerTable";
+import { ORDERS, commonPrefix, matching, moduleRows, orderOf } from "../data/layerRows";
 import { farthest, moved } from "../data/movement";
-import type { RunEntry } from "../data/runs";
+import type { LossChoice, Onset, Onsets, RunEntry } from "../data/runs";
+import { SIGMA, guessedOnsets } from "../data/runs";
 import { RELATIVE_ENTROPY, series } from "../data/statistics";
-import { COLOURS } from "../scale/lineStyles";
+import { COLOURS, runStroke } from "../scale/lineStyles";
 import type { Fields } from "./fields";
-import { names, range, text, whole } from "./fields";
+import { choice, names, range, real, text, whole } from "./fields";
 import { RunData } from "./runData";
+import { computedList } from "./stableList";
 
+const NO_ONSETS: Onsets = new Map();
 const DEFAULT_RUNS = 4; // more than these are chosen by hand
 
 /** What a view adds to the state: its part of the address, and what follows from it. */
@@ -33,6 +37,13 @@ export class State {
     layer: text(),
     epoch: whole(),
     zoom: range(),
+    /** Which curve stands for the validation loss, its smoothing, and who lends one. */
+    loss: text(),
+    sigma: real(SIGMA, 0, 100),
+    lender: text(),
+    /** In which order layers are listed, and which are looked for. */
+    order: choice(ORDERS),
+    find: text(),
     /** The folded views. */
     closed: names(),
   };
@@ -131,6 +142,60 @@ export class State {
     return found;
   });
 
+  /** Which curve stands for each run's validation loss. */
+  readonly lossChoice: ReadonlySignal<LossChoice> = computed(() => ({
+    tag: this.fields.loss.cell.value,
+    sigma: this.fields.sigma.cell.value,
+    lender: this.fields.lender.cell.value,
+  }));
+
+  /** Where the validation loss of each run turned, for the loss and the smoothing that are chosen. */
+  readonly onsets: ReadonlySignal<Onsets> = computed(() => {
+    const choice = this.lossChoice.value;
+    const guessed = choice.tag === null && choice.lender === null && choice.sigma === SIGMA;
+    if (guessed) return guessedOnsets(this.entries.value);
+    return this.data.onsets(choice).value.value ?? NO_ONSETS;
+  });
+
+  /** Where the validation loss of a run turned, or null. */
+  onsetOf(run: string): Onset | null {
+    return this.onsets.value.get(run) ?? null;
+  }
+
+  /** The layers that are looked for, in the order that is chosen: as all views list them. */
+  readonly orderedLayers = computedList(() => {
+    const { order, find } = this.fields;
+    const found = matching(this.layers.value, find.cell.value);
+    const kind = orderOf(order.cell.value, this.layers.value.length);
+    if (kind === "graph") return found;
+    if (kind === "module") return moduleRows(found, []).flatMap(({ layers }) => layers);
+    const rank = this.ranks.value;
+    return [...found].sort((a, b) => (rank.get(a) ?? 0) - (rank.get(b) ?? 0));
+  });
+
+  // Kept while the runs and the layers stay, so that rows do not change places while a run goes on.
+  private knownRanks: { of: string; ranks: ReadonlyMap<string, number> } | null = null;
+
+  /** The place of each layer among those whose relative entropy moved most. */
+  private readonly ranks = computed(() => {
+    const layers = this.layers.value;
+    const of = JSON.stringify([layers, this.tables.value.map(({ run }) => run)]);
+    if (this.knownRanks?.of === of) return this.knownRanks.ranks;
+    const moves = layers.map((name) => this.largestMove(name));
+    const order = farthest(moves, layers.length, 0);
+    const ranks = new Map(order.map((at, rank) => [layers[at] ?? "", rank]));
+    if (this.defaultsAreFinal.value) this.knownRanks = { of, ranks };
+    return ranks;
+  });
+
+  private readonly prefix = computed(() => commonPrefix(this.layers.value));
+
+  /** A layer's name without what all layers' names begin with. */
+  layerLabel(name: string): string {
+    const prefix = this.prefix.value;
+    return name.startsWith(prefix) ? name.slice(prefix.length) : name;
+  }
+
   /** How far a layer's relative entropy moved in the chosen run where it moved most. */
   largestMove(layer: string): number {
     const moves = this.tables.value.map((table) =>
@@ -145,6 +210,11 @@ export class State {
     const among = all.length <= COLOURS ? all : this.chosen.value;
     const at = among.findIndex((entry) => entry.run === run);
     return Math.max(0, at);
+  }
+
+  /** The colour of a run's lines. */
+  runStroke(run: string): string {
+    return runStroke(this.strokeIndex(run), this.dark.value);
   }
 
   select(layer: string | null, epoch: number | null = null): void {
@@ -166,7 +236,7 @@ export class State {
   }
 
   moveLayer(by: number): void {
-    const layers = this.layers.peek();
+    const layers = this.orderedLayers.peek();
     const at = layers.indexOf(this.layer.peek() ?? "") + by;
     this.select(layers[Math.max(0, Math.min(layers.length - 1, at))] ?? null);
   }

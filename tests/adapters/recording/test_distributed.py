@@ -82,11 +82,11 @@ def sharded_measurement(rank: int) -> list[float]:
 
 def trainer_step(rank: int, folder: str, averaged: bool) -> dict[str, Tensor]:
     """Weights after a step of Hugging Face's Trainer: three micro-batches of two on each rank."""
-    from tests.adapters.integrations import test_transformers as single
+    from tests.adapters.integrations import trainers
 
     ranks = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": WORLD, "LOCAL_WORLD_SIZE": WORLD}
     os.environ.update({name: str(value) for name, value in ranks.items()})  # as torchrun does
-    args = single.arguments(
+    args = trainers.arguments(
         folder,
         max_steps=1,
         per_device_train_batch_size=2,
@@ -94,9 +94,9 @@ def trainer_step(rank: int, folder: str, averaged: bool) -> dict[str, Tensor]:
         average_tokens_across_devices=averaged,
         ddp_backend="gloo",
     )
-    model = single.SumNet()
-    single.PenalisedTrainer(
-        model=model, args=args, train_dataset=single.data(), penalties=single.penalties
+    model = trainers.SumNet()
+    trainers.PenalisedTrainer(
+        model=model, args=args, train_dataset=trainers.data(), penalties=trainers.penalties
     ).train()
     return {name: value.detach() for name, value in model.state_dict().items()}
 
@@ -188,11 +188,11 @@ def test_each_rank_measures_its_share_and_rank_0_writes(both, tmp_path):
 def test_the_trainers_penalty_is_the_mean_over_micro_batches_and_ranks(both, averaged):
     """However it scales its own loss: by the labels of all ranks, or by those of one."""
     pytest.importorskip("transformers")
-    from tests.adapters.integrations import test_transformers as single
+    from tests.adapters.integrations import trainers
 
-    model = single.Net()
-    terms = single.penalties(model)
-    samples = single.data()[:12]
+    model = trainers.Net()
+    terms = trainers.penalties(model)
+    samples = trainers.data()[:12]
     micro = [samples[first : first + 2] for first in range(0, 12, 2)]  # ranks take turns
     for number, batch in enumerate(micro):
         own = micro if averaged else micro[number % WORLD :: WORLD]

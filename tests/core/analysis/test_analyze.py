@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 from tests.core import graphs, reference
+from tests.core.small_cnn import PROBES, WEIGHTS, assert_same, network
 
 import sparsight
 from sparsight import schema
@@ -10,27 +11,6 @@ from sparsight.maths.correlation import correlation_summary
 from sparsight.probes.probe_set import InputSpec, load_probes, match_probes
 
 node = graphs.node
-WEIGHTS = {
-    "conv1.weight": graphs.random((5, 2, 3, 3), seed=1),
-    "conv2.weight": graphs.random((6, 5, 3, 3), seed=2),
-    "fc.weight": graphs.random((6, 3), seed=3),
-}
-
-
-def network(batch="n") -> bytes:
-    nodes = [
-        node("Conv", "x conv1.weight", "a"),
-        node("Relu", "a", "b"),
-        node("Conv", "b conv2.weight", "c"),
-        node("Relu", "c", "d"),
-        node("GlobalAveragePool", "d", "e"),
-        node("Flatten", "e", "f"),
-        node("Gemm", "f fc.weight", "y"),
-    ]
-    return graphs.model(nodes, {"x": [batch, 2, 8, 8]}, ["y"], WEIGHTS)
-
-
-PROBES = graphs.random((11, 2, 8, 8))
 
 
 def test_the_whole_measurement_against_the_reference():
@@ -62,25 +42,16 @@ def test_the_whole_measurement_against_the_reference():
         np.testing.assert_array_equal(measured.correlation.counts, wanted.counts)
 
 
-def same(left, right):
-    assert [m.layer for m in left] == [m.layer for m in right]
-    for a, b in zip(left, right, strict=True):
-        for name, value in a.statistics.items():
-            assert value == pytest.approx(b.statistics[name], abs=1e-6, nan_ok=True), name
-        np.testing.assert_allclose(a.maps, b.maps, atol=1e-6)
-        np.testing.assert_allclose(a.mean_map, b.mean_map, atol=1e-6)
-
-
 @pytest.mark.parametrize("batch_size", [1, 4, 11, 100])
 def test_the_batch_size_changes_nothing(batch_size):
     wanted = sparsight.analyze(network(), PROBES, device="cpu", batch_size=3)
-    same(sparsight.analyze(network(), PROBES, device="cpu", batch_size=batch_size), wanted)
+    assert_same(sparsight.analyze(network(), PROBES, device="cpu", batch_size=batch_size), wanted)
 
 
 @pytest.mark.parametrize("batch", [1, 4, 16])
 def test_a_fixed_batch_changes_nothing(batch):
     wanted = sparsight.analyze(network(), PROBES, device="cpu")
-    same(sparsight.analyze(network(batch), PROBES, device="cpu"), wanted)
+    assert_same(sparsight.analyze(network(batch), PROBES, device="cpu"), wanted)
 
 
 def test_a_changed_weight_changes_the_measurement():
@@ -91,7 +62,7 @@ def test_a_changed_weight_changes_the_measurement():
     other = content.replace(WEIGHTS["conv1.weight"].tobytes(), changed.tobytes())
     after = sparsight.analyze(other, PROBES, device="cpu")
     with pytest.raises(AssertionError):
-        same(before, after)
+        assert_same(before, after)
 
 
 def test_statistics_on_request():

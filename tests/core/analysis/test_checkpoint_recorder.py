@@ -3,23 +3,13 @@ import warnings
 
 import numpy as np
 import pytest
+from tests.core.records import PROBES, measured
 
 from sparsight import schema
-from sparsight.analysis.checkpoint_recorder import CheckpointRecorder, Measured
+from sparsight.analysis.checkpoint_recorder import CheckpointRecorder
 from sparsight.errors import RunError, UsageError
-from sparsight.measure.measurement import LayerMeasurement
 from sparsight.runs.reader import read_run
 from sparsight.runs.writer import RunWriter
-
-PROBES = schema.ShownProbes("digest", 3, (0,), "none", ())
-
-
-def measured(step: int, entropy: float | None = None) -> Measured:
-    value = float(step if entropy is None else entropy)
-    layer = schema.LayerInfo("conv1", "Conv", 4, (2, 2), 1, "linear output")
-    maps = np.full((1, 2, 2), value, np.float32)
-    measurement = LayerMeasurement(layer, {"entropy": value}, maps, (0,), maps[0])
-    return Measured(step, [measurement], {"loss/validation": value / 10}, wall_time=1e9 + step)
 
 
 def record(folder, *steps):

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
 from tests.core import graphs
-from tests.core.analysis.test_analyze import PROBES, network
+from tests.core.small_cnn import PROBES, network
 
 import sparsight
 from sparsight.errors import SparsightError

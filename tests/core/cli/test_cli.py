@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tests.core import graphs
-from tests.core.analysis.test_analyze import PROBES, network
 from tests.core.disks import limited_disk
+from tests.core.small_cnn import PROBES, network
 from tests.waiting import started
 
 from sparsight.cli import _app, main
@@ -346,20 +346,19 @@ runpy.run_module("sparsight", run_name="__main__", alter_sys=True)
     ],
 )
 def test_an_interrupt_while_it_starts_is_silent(folder, module):
-    arguments = [str(part) for part in analyze(folder)]
-    finished = subprocess.run(
-        [sys.executable, "-c", INTERRUPTED, module, *arguments], capture_output=True, text=True
-    )
-    assert (finished.returncode, finished.stdout, finished.stderr) == (130, "", "")
+    assert_silent(module, analyze(folder))
 
 
 def test_an_interrupt_of_a_sub_command_that_is_being_loaded(folder):
-    finished = subprocess.run(
-        [sys.executable, "-c", INTERRUPTED, "torch", "demo", "--logdir", str(folder / "demo")],
-        capture_output=True,
-        text=True,
-    )
-    assert (finished.returncode, finished.stdout, finished.stderr) == (130, "", "")
+    assert_silent("torch", ["demo", "--logdir", folder / "demo"])
+
+
+def assert_silent(module, arguments):
+    """An interrupt while a module is imported ends the program without a word."""
+    command = [sys.executable, "-c", INTERRUPTED, module, *map(str, arguments)]
+    with started(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        out, err = process.communicate()
+    assert (process.returncode, out, err) == (130, "", "")
 
 
 def test_an_interrupt_while_it_measures(folder, run, monkeypatch):

@@ -2,7 +2,6 @@
 
 import csv
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -13,22 +12,14 @@ import onnx
 import pandas
 import pyarrow.parquet
 import pytest
-from PIL import Image
 from tests.core import graphs, reference
-from tests.core.analysis.test_analyze import PROBES, network
+from tests.core.small_cnn import PROBES, network
 from tests.waiting import started, wait_until
 
 import sparsight
-from sparsight.analysis.classification import Evaluation
-from sparsight.analysis.tables import write_table
 from sparsight.cli import campaign, main
-from sparsight.errors import ProbeError, RunError, UsageError
-from sparsight.measure.accumulator import LayerAccumulator
-from sparsight.measure.batch import BatchStatistics
-from sparsight.probes.probe_set import InputSpec
-from sparsight.probes.sources import PictureOptions, choose, out_of_range, read_probes
+from sparsight.errors import UsageError
 from sparsight.runs.reader import read_run
-from sparsight.schema import COLUMNS, LayerInfo
 
 node = graphs.node
 
@@ -108,85 +99,16 @@ def test_a_parquet_table(folder, run):
     assert frame["dead_fraction"].dtype == np.float64
 
 
-def named(layer):
-    info = LayerInfo(layer, "-0.5", 4, (1, 1), 1, "linear output")
-    accumulator = LayerAccumulator(info)
-    accumulator.update(BatchStatistics(np.full((2, 1, 1), 0.5, np.float32)), 0)
-    return accumulator.result()
-
-
-@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r"])
-def test_names_that_a_spreadsheet_would_run(start, tmp_path):
-    """As in the page's export: an apostrophe before them; numbers stay numbers."""
-    path = tmp_path / "table.csv"
-    write_table(path, {-1: [named(f"{start}1+1"), named(f"conv{start}1"), named("conv1")]})
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    assert [row["layer"] for row in rows] == [f"'{start}1+1", f"conv{start}1", "conv1"]
-    assert {row["operator"] for row in rows} == {"'-0.5"}
-    assert {row["step"] for row in rows} == {"-1"}
-    assert float(rows[0]["entropy"]) == pytest.approx(0.5)
-
-
-@pytest.mark.parametrize("suffix", [".csv", ".npz", ".parquet"])
-@pytest.mark.parametrize("before", [None, b"what was there"])
-def test_a_table_is_complete_or_not_written(suffix, before, tmp_path):
-    path = tmp_path / f"table{suffix}"
-    if before is not None:
-        path.write_bytes(before)
-    steps = {step: [named("conv1")] for step in range(100)}
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (500, limits[1]))  # as on a full disk
-    try:
-        with pytest.raises(RunError, match=f"cannot write .*table{suffix}"):
-            write_table(path, steps)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert [file.name for file in tmp_path.iterdir()] == ([path.name] if before else [])
-    assert before is None or path.read_bytes() == before
-    write_table(path, steps)
-    assert [file.name for file in tmp_path.iterdir()] == [path.name]
-    assert path.stat().st_size > 500
-
-
-def test_a_table_behind_a_link(tmp_path):
-    (tmp_path / "link.csv").symlink_to(tmp_path / "real.csv")
-    write_table(tmp_path / "link.csv", {0: [named("conv1")]})
-    assert (tmp_path / "link.csv").is_symlink()
-    assert "conv1" in (tmp_path / "real.csv").read_text("utf-8")
-
-
 def test_a_table_that_cannot_be_written_is_refused_beforehand(folder, run):
     (folder / "table.csv").mkdir()
     refused(run(".", "--out", "table.csv"), "cannot write table.csv: it is a folder")
     assert not (folder / "run").exists()
 
 
-def test_a_data_frame(folder):
-    measured = sparsight.analyze(network(), PROBES, device="cpu")
-    frame = measured.to_pandas()
-    assert list(frame.index) == ["conv1", "conv2"]
-    assert list(frame.columns[:2]) == ["operator", "channels"]
-    np.testing.assert_array_equal(frame.iloc[:, 2:].to_numpy(np.float64), measured.to_numpy())
-    assert frame.loc["conv1", "entropy"] == measured[0].statistics["entropy"]
-
-
 def test_what_is_not_installed_is_said_before_anything_is_measured(folder, run, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     refused(run(".", "--out", "table.parquet"), "pip install pyarrow")
     assert not (folder / "run").exists()
-
-
-def test_measurements_go_elsewhere(folder, monkeypatch):
-    measured = sparsight.analyze(network(), PROBES, device="cpu")
-    table = measured.to_numpy()
-    assert table.shape == (2, len(COLUMNS))
-    assert table[0, 0] == measured[0].statistics["entropy"]
-    measured.write(folder / "by_hand", step=3)
-    assert read_run(folder / "by_hand").steps == (3,)
-    monkeypatch.setitem(sys.modules, "pandas", None)
-    with pytest.raises(UsageError, match="pip install pandas"):
-        measured.to_pandas()
 
 
 # -- labels
@@ -219,24 +141,6 @@ def test_labels_that_do_not_fit(folder, run, labels, options, text):
     refused(run("epoch_1.onnx", "--labels", "labels.npy", *options), text)
 
 
-def test_probabilities_are_taken_as_they_are():
-    scores = np.array([[0.5, 0.25, 0.25], [0.1, 0.9, 0.0]])
-    evaluation = Evaluation(np.array([0, 1]))
-    evaluation.update(scores, 0)
-    wanted = -(np.log(0.5) + np.log(0.9)) / 2
-    assert evaluation.scalars()["loss/validation"] == pytest.approx(wanted)
-
-
-def test_labels_of_positions():
-    scores = graphs.random((2, 3, 4, 4))
-    evaluation = Evaluation(scores.argmax(axis=1))
-    evaluation.update(scores[:1], 0)
-    evaluation.update(scores[1:], 1)
-    assert evaluation.scalars()["accuracy/validation"] == 1
-    with pytest.raises(ProbeError, match=r"expected \[N, classes"):
-        Evaluation(np.zeros(2, int)).update(scores, 0)
-
-
 # -- probes
 
 
@@ -249,16 +153,6 @@ def test_fewer_probes_by_chance(folder, run):
     assert read_run("again").probes.digest == first.digest
     assert read_run("other").probes.digest != first.digest
     refused(run("epoch_2.onnx", "--max-probes", 5, "--seed", 4), "measured on other probes")
-
-
-def test_the_choice_keeps_rows_together():
-    arrays = {"a": np.arange(9), "b": np.arange(9) * 10, "rate": np.array(16000)}
-    chosen = choose(arrays, 4, 0)
-    np.testing.assert_array_equal(chosen["a"] * 10, chosen["b"])
-    assert chosen["rate"] == 16000
-    assert (np.diff(chosen["a"]) > 0).all()
-    assert choose(arrays, None, 0) is arrays
-    assert choose(arrays, 9, 0) is arrays
 
 
 def test_probes_from_a_function(folder, run, monkeypatch):
@@ -279,52 +173,6 @@ def test_probes_from_a_function(folder, run, monkeypatch):
     refused(run("epoch_1.onnx", probes="no_such_module:f"), ": ModuleNotFoundError")
 
 
-SPEC = InputSpec("x", np.dtype(np.float32), ("n", 3, 8, 6))
-
-
-@pytest.fixture
-def pictures(tmp_path):
-    (tmp_path / "pictures/deeper").mkdir(parents=True)
-    colours = [(255, 0, 51), (0, 102, 255), (51, 51, 51)]
-    for name, colour in zip(("a.png", "b.jpg", "deeper/c.png"), colours, strict=True):
-        Image.new("RGB", (12, 16), colour).save(tmp_path / "pictures" / name, quality=95)
-    (tmp_path / "pictures/notes.txt").touch()
-    return str(tmp_path / "pictures")
-
-
-def test_a_folder_of_pictures(pictures):
-    values = read_probes(pictures, [SPEC])[""]
-    assert (values.dtype, values.shape) == (np.float32, (3, 3, 8, 6))
-    np.testing.assert_allclose(values[0, :, 0, 0], [1, 0, 0.2], atol=0.01)
-    options = PictureOptions(mean=(0.5,), std=(0.5, 0.25, 0.1), scale=1 / 255)
-    values = read_probes(pictures, [SPEC], options)[""]
-    np.testing.assert_allclose(values[0, :, 3, 3], [1, -2, -3], atol=0.05)
-    last = InputSpec("x", np.dtype(np.uint8), ("n", "h", "w", 3))
-    values = read_probes(pictures + "/*.png", [last], PictureOptions(size=(4, 5)))[""]
-    assert (values.dtype, values.shape) == (np.uint8, (1, 4, 5, 3))
-    np.testing.assert_array_equal(values[0, 0, 0], [255, 0, 51])
-    grey = InputSpec("x", np.dtype(np.float32), (1, 1, 8, 8))
-    assert read_probes(pictures, [grey])[""].shape == (3, 1, 8, 8)
-
-
-def test_pictures_that_do_not_work(pictures, tmp_path):
-    wide = InputSpec("x", np.dtype(np.float32), ("n", 3, "h", "w"))
-    with pytest.raises(ProbeError, match="choose one, such as --size"):
-        read_probes(pictures, [wide])
-    with pytest.raises(ProbeError, match="single input for images"):
-        read_probes(pictures, [SPEC, SPEC])
-    with pytest.raises(ProbeError, match="--mean has 2 numbers, but the input has 3 channels"):
-        read_probes(pictures, [SPEC], PictureOptions(mean=(1, 2)))
-    with pytest.raises(ProbeError, match="above 0"):
-        read_probes(pictures, [SPEC], PictureOptions(std=(0,)))
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(ProbeError, match="no images in"):
-        read_probes(str(tmp_path / "empty"), [SPEC])
-    (tmp_path / "empty/broken.png").write_bytes(b"no picture")
-    with pytest.raises(ProbeError, match=r"broken\.png as an image"):
-        read_probes(str(tmp_path / "empty"), [SPEC])
-
-
 def test_pictures_through_the_command_line(folder, run, pictures):
     nodes = [node("Conv", "x a.weight", "a"), node("Conv", "a b.weight", "y")]
     weights = {"a.weight": graphs.random((4, 3, 3, 3)), "b.weight": graphs.random((2, 4, 1, 1))}
@@ -339,22 +187,6 @@ def test_pictures_through_the_command_line(folder, run, pictures):
     code, _, err = run("net.onnx", "--size", "8", "--scale", "1", probes=pictures, logdir="raw")
     assert code == 0
     assert "looks like unscaled grey levels" in err
-
-
-@pytest.mark.parametrize(
-    ("values", "text"),
-    [
-        (np.linspace(0, 255, 300), "unscaled"),
-        (np.linspace(0, 1 / 255, 300), "scaled twice"),
-        (np.full(300, 0.5), "all values are"),
-        (np.array([np.nan] + [0.0] * 298 + [1.0]), "some are NaN or infinite"),
-        (np.linspace(-2, 2, 300), ""),
-    ],
-)
-def test_values_out_of_range(values, text):
-    found = out_of_range(values.reshape(3, 1, 10, 10).astype(np.float32))
-    assert text in found
-    assert bool(text) == bool(found)
 
 
 # -- inputs of other kinds

@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 from tests.core import graphs
-from tests.core.analysis.test_analyze import PROBES, network, same
+from tests.core.small_cnn import PROBES, assert_same, network
 
 import sparsight
 from sparsight.analysis import analyze as analysis
@@ -50,7 +50,7 @@ def fed(monkeypatch):
 def test_the_same_as_on_the_cpu(cuda, batch_size):
     wanted = sparsight.analyze(network(), PROBES, device="cpu")
     found = sparsight.analyze(network(), PROBES, device="cuda", batch_size=batch_size)
-    same(found, wanted)
+    assert_same(found, wanted)
     for one, other in zip(found, wanted, strict=True):
         np.testing.assert_array_equal(one.correlation.counts, other.correlation.counts)
         assert one.statistics["dead_fraction"] == other.statistics["dead_fraction"]
@@ -76,7 +76,7 @@ def test_what_fills_up_is_not_counted(cuda):
     """Dead channels and zeros of probes that differ most in the last."""
     probes = np.concatenate([np.abs(PROBES[:4]), -np.abs(PROBES[:1])])
     wanted = sparsight.analyze(network(), probes, device="cpu", batch_size=1)
-    same(sparsight.analyze(network(), probes, device="cuda", batch_size=4), wanted)
+    assert_same(sparsight.analyze(network(), probes, device="cuda", batch_size=4), wanted)
 
 
 def test_where_probes_cannot_be_told_apart_nothing_is_filled_up(cuda, fed):
@@ -87,7 +87,7 @@ def test_where_probes_cannot_be_told_apart_nothing_is_filled_up(cuda, fed):
     content = graphs.model(nodes, {"x": ["n", 3, 4]}, ["y"], weights)
     probes = graphs.random((7, 3, 4))
     wanted = sparsight.analyze(content, probes, device="cpu", batch_size=7)
-    same(sparsight.analyze(content, probes, device="cuda", batch_size=4), wanted)
+    assert_same(sparsight.analyze(content, probes, device="cuda", batch_size=4), wanted)
     assert fed[-1] == 3
 
 
@@ -110,7 +110,7 @@ def test_a_device_that_multiplies_no_doubles_says_so(monkeypatch):
     monkeypatch.setitem(devices.DEVICES, "coreml", CPU)
     said = []
     found = measure(network(), PROBES, Settings(device="coreml"), notice=said.append)
-    same(found, sparsight.analyze(network(), PROBES, device="cpu"))
+    assert_same(found, sparsight.analyze(network(), PROBES, device="cpu"))
     assert others(said) == [
         "filter correlations are computed on the CPU, because coreml cannot multiply float64"
     ]
@@ -146,7 +146,7 @@ def test_memory_limits_the_batch(fed):
     settings = Settings(device="cpu", memory_limit=limit, statistics="entropy")
     found = measure(network(), PROBES, settings, notice=said.append)
     assert max(fed) == 3
-    same(found, sparsight.analyze(network(), PROBES, device="cpu", statistics="entropy"))
+    assert_same(found, sparsight.analyze(network(), PROBES, device="cpu", statistics="entropy"))
     assert others(said) == ["memory on cpu allows batches of 3, not 16"]
     fed.clear()
     said.clear()
@@ -222,7 +222,7 @@ def test_a_batch_that_does_not_fit_is_halved(cuda, monkeypatch, device):
         "a batch of 4 samples does not fit into memory; trying 2",
     ]
     monkeypatch.undo()
-    same(found, sparsight.analyze(network(), PROBES, device="cpu"))
+    assert_same(found, sparsight.analyze(network(), PROBES, device="cpu"))
 
 
 def test_one_sample_that_does_not_fit_is_an_error(monkeypatch):

@@ -16,8 +16,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
-from tests.core.analysis.test_checkpoint_recorder import PROBES, measured
 from tests.core.disks import limited_disk
+from tests.core.records import PROBES, measured
 from torch.utils.tensorboard import SummaryWriter
 
 from sparsight.analysis.checkpoint_recorder import CheckpointRecorder
@@ -142,7 +142,7 @@ REAL = """
 import json, resource, sys
 from sparsight.errors import RunError
 from sparsight.runs.writer import RunWriter
-from tests.core.analysis.test_checkpoint_recorder import PROBES, measured
+from tests.core.records import PROBES, measured
 folder, room = sys.argv[1], int(sys.argv[2])
 most = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
 failures = []

@@ -9,6 +9,8 @@ import { useAppState, useViewState } from "../../state/state";
 import { CorrelationsState, MOST_RUNS } from "./CorrelationsState";
 import { Histogram } from "./Histogram";
 
+const FEW_PANELS = 8; // more scroll within the view
+
 /** How similar the filters of the chosen layer are: one panel for each run. */
 export function Correlations() {
   const total = useAppState().chosen.value.length;
@@ -19,7 +21,13 @@ export function Correlations() {
   }, [near, isNear]);
   return (
     <>
-      <div class="panels" ref={element}>
+      <div
+        class={total > FEW_PANELS ? "panels many" : "panels"}
+        tabIndex={total > FEW_PANELS ? 0 : undefined}
+        role="group"
+        aria-label="Filter correlations, a panel for each run"
+        ref={element}
+      >
         {panels.value.map(({ entry, value, message }, at) => (
           <div
             key={entry.run}

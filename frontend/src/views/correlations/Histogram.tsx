@@ -65,7 +65,7 @@ export function Histogram({ entry, value, shares: found, scale }: HistogramProps
         }}
       >
         <Canvas paint={paint} class="pixels" />
-        <OnsetLine range={range} epoch={entry.onset} />
+        <OnsetLine range={range} run={entry.run} />
         <CursorLine range={range} />
       </div>
       <Slice value={value} shares={found} />
@@ -91,9 +91,10 @@ function Slice(props: { readonly value: Correlations; readonly shares: readonly 
   const epoch = useAppState().cursor.value;
   const step = nearest(props.value.steps, epoch);
   const row = props.shares[step] ?? new Float64Array();
-  const largest = row.reduce((most, share) => Math.max(most, share), 0);
+  // Shares are NaN where a layer has no pair of filters.
+  const largest = row.reduce((most, share) => (share > most ? share : most), 0);
   const points = Array.from(row, (_, at) => {
-    const share = row[BINS - 1 - at] ?? 0;
+    const share = row[BINS - 1 - at] || 0;
     return `H${((100 * share) / (largest || 1)).toFixed(2)}V${at + 1}`;
   });
   return (

@@ -22,7 +22,16 @@ export function correlationsFigure(state: State): Figure {
     const labels = rows.map((_, row) => axisLabel(BINS - 1 - row));
     const columns = columnsOf(value.steps, state.range.peek(), COLUMNS);
     const title = shorten(entry.run, 60);
-    return [{ title, labels, rows, columns, onset: entry.onset, scaleOf: () => scale }];
+    return [
+      {
+        title,
+        labels,
+        rows,
+        columns,
+        onset: state.onsets.peek().get(entry.run) ?? null,
+        scaleOf: () => scale,
+      },
+    ];
   });
   const title = `Filter correlations of ${shorten(view.layer.peek(), 40)}: coefficient by epoch`;
   return heatFigure(title, panels, scale, "Share of the filter pairs", 1);

@@ -1,12 +1,14 @@
 import { More } from "../../components/controls";
+import { useNear } from "../../components/elementObservers";
 import { EpochPlot } from "../../components/EpochPlot";
 import { RunStroke } from "../../components/RunStroke";
 import { StatisticSelect } from "../../components/StatisticSelect";
 import { shorten } from "../../data/formatting";
 import { withUnit } from "../../data/statistics";
-import { strokeOf } from "../../scale/lineStyles";
+import { layerStroke } from "../../scale/lineStyles";
 import { useAppState, useViewState } from "../../state/state";
-import { CurvesState, LOSS_RUNS, PLOT_HEIGHT } from "./CurvesState";
+import type { CurvePlot } from "./CurvesState";
+import { CurvesState, LOSS_RUNS, PLOT_HEIGHT, SMALL_HEIGHT } from "./CurvesState";
 import { LossControls, Losses } from "./Losses";
 
 /** One statistic over epochs, and the losses below it. */
@@ -15,23 +17,72 @@ export function Curves() {
   const view = useViewState(CurvesState);
   const { title: name, unit } = view.statistic.value;
   const title = withUnit(name, unit);
+  const plots = view.plots.value;
+  const several = plots[0]?.layer !== null;
   return (
     <>
       <div class="curves">
         <figure>
-          <figcaption class="muted">{title}. Colour: layer. Dash: run.</figcaption>
-          <EpochPlot
-            data={view.plot.value}
-            height={PLOT_HEIGHT}
-            label={`${name} of ${view.layers.value.length} layers over epochs`}
-          />
+          <figcaption class="muted">
+            {title}. {several ? "A plot for each layer; colour and dash: run." : "Colour: layer."}
+          </figcaption>
+          {several ? (
+            <div class="multiples">
+              {plots.map((plot) => (
+                <LayerPlot key={plot.layer} plot={plot} />
+              ))}
+            </div>
+          ) : (
+            plots.map(({ data }) => (
+              <EpochPlot
+                key="all"
+                data={data}
+                height={PLOT_HEIGHT}
+                label={`${name} of ${view.layers.value.length} layers over epochs`}
+              />
+            ))
+          )}
         </figure>
-        <LayerKey />
+        <Key several={several} />
         <Losses />
       </div>
       <More shown={view.mostRuns.value} total={chosen} where={`the curves of ${title}`} />
       <More shown={LOSS_RUNS} total={chosen} where="the curves of the loss" />
     </>
+  );
+}
+
+/** The curves of one layer in several runs. */
+function LayerPlot({ plot: { layer, data } }: { readonly plot: CurvePlot }) {
+  const state = useAppState();
+  const { title } = useViewState(CurvesState).statistic.value;
+  const [element, near] = useNear<HTMLElement>();
+  const name = layer ?? "";
+  return (
+    <figure ref={element} class={layer === state.layer.value ? "selected" : ""}>
+      <figcaption>
+        <button
+          type="button"
+          tabIndex={-1}
+          title={shorten(name, 300)}
+          onClick={() => {
+            state.select(layer);
+          }}
+        >
+          <bdi>{shorten(state.layerLabel(name), 40)}</bdi>
+        </button>
+      </figcaption>
+      {near ? (
+        <EpochPlot
+          data={data}
+          layer={layer}
+          height={SMALL_HEIGHT}
+          label={`${title} of ${shorten(name, 80)} over epochs`}
+        />
+      ) : (
+        <div style={{ height: `${SMALL_HEIGHT}px` }} />
+      )}
+    </figure>
   );
 }
 
@@ -55,8 +106,8 @@ export function Controls() {
   );
 }
 
-/** Which colour stands for which layer, and which layers are drawn. */
-function LayerKey() {
+/** Which colour stands for what, and which layers are drawn. */
+function Key({ several }: { readonly several: boolean }) {
   const state = useAppState();
   const view = useViewState(CurvesState);
   const { curveLayers } = view.fields;
@@ -68,11 +119,21 @@ function LayerKey() {
       : layers.filter((other) => other === name || shown.includes(other));
   };
   return (
-    <div class="key">
+    <div class="key" tabIndex={0} role="group" aria-label="Key of the curves">
+      {several && (
+        <ul aria-label="Colour and dash of each run">
+          {state.chosen.value.slice(0, view.mostRuns.value).map(({ run }) => (
+            <li key={run}>
+              <RunStroke run={run} />
+              <bdi title={shorten(run, 300)}>{shorten(run, 24)}</bdi>
+            </li>
+          ))}
+        </ul>
+      )}
       <ul aria-label="Layers drawn">
         {[...shown, ...layers.filter((name) => !shown.includes(name))].map((name) => {
           const at = shown.indexOf(name);
-          const colour = at < 0 ? "transparent" : strokeOf(at, state.dark.value);
+          const colour = at < 0 ? "transparent" : layerStroke(at, state.dark.value);
           return (
             <li key={name} class={name === state.layer.value ? "selected" : ""}>
               <input
@@ -83,7 +144,7 @@ function LayerKey() {
                   toggle(name);
                 }}
               />
-              <i class="swatch" style={{ background: colour }} aria-hidden="true" />
+              {!several && <i class="swatch" style={{ background: colour }} aria-hidden="true" />}
               <button
                 type="button"
                 tabIndex={-1}
@@ -92,19 +153,11 @@ function LayerKey() {
                   state.select(name);
                 }}
               >
-                <bdi>{shorten(name, 24)}</bdi>
+                <bdi>{shorten(state.layerLabel(name), 24)}</bdi>
               </button>
             </li>
           );
         })}
-      </ul>
-      <ul aria-label="Dash of each run">
-        {state.chosen.value.slice(0, view.mostRuns.value).map(({ run }) => (
-          <li key={run}>
-            <RunStroke run={run} neutral />
-            <bdi title={shorten(run, 300)}>{shorten(run, 24)}</bdi>
-          </li>
-        ))}
       </ul>
     </div>
   );

@@ -6,6 +6,7 @@ import { epochPhrase, shorten } from "../../data/formatting";
 import { atlasCells } from "../../render/atlas";
 import { paintCells } from "../../render/heatmap";
 import type { ColourScale } from "../../scale/colour";
+import { canvasClass } from "../../scale/colour";
 import { useAppState, useViewState } from "../../state/state";
 import { Canvas } from "../../components/Canvas";
 import { legendTitle } from "../../components/ColourRange";
@@ -196,7 +197,7 @@ function Map({ shown, scale }: { readonly shown: ShownMaps; readonly scale: Colo
       }}
       onMouseLeave={onLeave}
     >
-      <Canvas paint={paint} class="pixels" />
+      <Canvas paint={paint} class={`pixels ${canvasClass(scale)}`} />
       {maps.shape.length > 2 && <Slices count={maps.shape[0] ?? 1} />}
     </div>
   );

@@ -7,6 +7,7 @@ import { epochPhrase, epochText, shorten } from "../../data/formatting";
 import type { Painted } from "../../render/atlas";
 import { paintTiles, tileSize } from "../../render/atlas";
 import type { ColourScale } from "../../scale/colour";
+import { canvasClass } from "../../scale/colour";
 import { useAppState, useViewState } from "../../state/state";
 import { Canvas } from "../../components/Canvas";
 import { MapsState } from "./MapsState";
@@ -28,9 +29,7 @@ export function TileGrid() {
   const view = useViewState(MapsState);
   const [body, width] = useWidth<HTMLDivElement>();
   const runs = view.runs.value;
-  const onsets = state.chosen.value.flatMap(({ run, onset }) =>
-    runs.includes(run) && onset !== null ? [onset] : [],
-  );
+  const onsets = runs.flatMap((run) => state.onsetOf(run)?.epoch ?? []);
   const cursor = state.cursor.value;
   const steps = view.steps.value;
   const epochs = useMemo(
@@ -38,7 +37,7 @@ export function TileGrid() {
     [steps, width, cursor, onsets.join()],
   );
   const pitch = Math.min(WIDEST, Math.floor(width / Math.max(1, epochs.length)));
-  const layers = state.layers.value;
+  const layers = state.orderedLayers.value;
   return (
     <div class="tiles" role="group" aria-label="Entropy maps, layers by epochs">
       <div class="tile-head">
@@ -95,7 +94,7 @@ function LayerTiles({ name, epochs, pitch }: RowProps) {
           state.select(name);
         }}
       >
-        <bdi>{shorten(name, 22)}</bdi>
+        <bdi>{shorten(state.layerLabel(name), 22)}</bdi>
         <span class="muted">{info && `D = ${info.channels}`}</span>
       </button>
       <div class="strips">
@@ -170,7 +169,7 @@ function Strip({ picture, height, scale, epochs, pitch }: StripProps) {
         if (hit) state.select(shown.maps.layer, hit.epoch);
       }}
     >
-      <Canvas paint={paint} style={size} />
+      <Canvas paint={paint} class={canvasClass(scale)} style={size} />
       <TileCursor epochs={epochs} pitch={pitch} width={width} />
     </div>
   );

@@ -24,9 +24,8 @@ export async function mapsFigure(state: State): Promise<Figure> {
   const view = state.part(MapsState);
   const runs = view.runs.peek();
   const pictures = view.pictures.peek();
-  const onsets = state.chosen
-    .peek()
-    .flatMap(({ run, onset }) => (runs.includes(run) && onset !== null ? [onset] : []));
+  const turned = state.onsets.peek();
+  const onsets = runs.flatMap((run) => turned.get(run)?.epoch ?? []);
   const epochs = pick(view.steps.peek(), TILES, [state.cursor.peek(), ...onsets]);
   const mode = view.mode.peek();
   const layers = new Map<string, readonly ShownMaps[]>();

@@ -4,14 +4,20 @@ import { useNear, useWidth } from "../../components/elementObservers";
 import { CursorLine, EpochAxis, OnsetLine } from "../../components/EpochAxis";
 import { RunStroke } from "../../components/RunStroke";
 import { onLeave, showTip } from "../../components/Tooltip";
+import { runsOfLayer, valuesTable } from "../../components/valuesTip";
 import { columnsOf, epochAt, nearest } from "../../data/epochs";
 import { epochPhrase, format, shorten } from "../../data/formatting";
+import type { LayerRow } from "../../data/layerRows";
 import type { LayerTable } from "../../data/layerTable";
 import { layerIndex } from "../../data/layerTable";
 import { begins } from "../../data/movement";
 import type { RunEntry } from "../../data/runs";
 import { unitOf } from "../../data/statistics";
+import { canvasClass } from "../../scale/colour";
 import { matrixCells, paintCells } from "../../render/heatmap";
+import type { Tip } from "../../render/tip";
+import { fitted } from "../../render/tip";
+import type { State } from "../../state/state";
 import { useAppState } from "../../state/state";
 import type { Matrix } from "./matrix";
 import { RowLabels, RowValues, SelectedRow } from "./rows";
@@ -40,7 +46,7 @@ export function Panel({ entry, matrix }: { readonly entry: RunEntry; readonly ma
       {loaded.value && near ? (
         <Heatmap entry={entry} table={loaded.value} matrix={matrix} />
       ) : (
-        <div class="matrix placeholder" style={{ "--rows": String(matrix.layers.length || 5) }}>
+        <div class="matrix placeholder" style={{ "--rows": String(matrix.rows.length || 5) }}>
           {loaded.status === "failed" ? loaded.message : ""}
         </div>
       )}
@@ -65,7 +71,7 @@ function Heatmap({ entry, table, matrix }: HeatmapProps) {
   const state = useAppState();
   const [plot, width] = useWidth<HTMLDivElement>();
   const range = state.range.value;
-  const rows = matrix.rows.get(entry.run) ?? [];
+  const rows = matrix.values.get(entry.run) ?? [];
   const limit = Math.max(16, Math.min(MOST_COLUMNS, width || MOST_COLUMNS));
   const columns = useMemo(() => columnsOf(table.steps, range, limit), [table, range, limit]);
   const paint = useCallback(
@@ -84,7 +90,7 @@ function Heatmap({ entry, table, matrix }: HeatmapProps) {
   };
   return (
     <div class="matrix" style={{ "--rows": String(rows.length) }}>
-      <RowLabels entry={entry} table={table} layers={matrix.layers} />
+      <RowLabels entry={entry} table={table} rows={matrix.rows} />
       <div
         class="plot hatched"
         ref={plot}
@@ -92,18 +98,18 @@ function Heatmap({ entry, table, matrix }: HeatmapProps) {
         aria-label={`${matrix.statistic.title} of ${rows.length} layers over ${table.steps.length} epochs`}
         onMouseMove={(event) => {
           const { row, epoch } = at(event);
-          showTip(event, tooltipLines(matrix, table, row, epoch));
+          showTip(event, tipOf(state, matrix, table, row, epoch));
         }}
         onMouseLeave={onLeave}
         onClick={(event) => {
           const { row, epoch } = at(event);
           const step = table.steps[nearest(table.steps, epoch)];
-          state.select(matrix.layers[row] ?? null, step ?? epoch);
+          state.select(matrix.rows[row]?.layers[0] ?? null, step ?? epoch);
         }}
       >
-        <Canvas paint={paint} class="pixels" />
-        <SelectedRow layers={matrix.layers} />
-        <OnsetLine range={range} epoch={entry.onset} />
+        <Canvas paint={paint} class={`pixels ${canvasClass(matrix.scales.of(0))}`} />
+        <SelectedRow rows={matrix.rows} />
+        <OnsetLine range={range} run={entry.run} />
         <CursorLine range={range} />
       </div>
       <RowValues table={table} matrix={matrix} />
@@ -112,20 +118,45 @@ function Heatmap({ entry, table, matrix }: HeatmapProps) {
   );
 }
 
-function tooltipLines(matrix: Matrix, table: LayerTable, row: number, epoch: number): string[] {
+/** The value pointed at, and below it what all runs have there. */
+function tipOf(state: State, matrix: Matrix, table: LayerTable, at: number, epoch: number): Tip {
+  const row = matrix.rows[at];
+  if (!row) return { lines: [] };
+  const lines = headLines(matrix, table, row, at, epoch);
+  const [layer = "", ...others] = row.layers;
+  if (others.length) return { lines: [...lines, `mean over ${row.layers.length} layers`] };
+  const info = table.layers[layerIndex(table, layer)];
+  if (info) lines.push(`${info.operator}, D = ${info.channels}, ${info.tappedAt}`);
+  const runs = runsOfLayer(state, state.tables.value, layer, table.run);
+  return fitted(lines, valuesTable(state, runs, matrix.statistic, epoch));
+}
+
+const WHAT = { value: "", change: " since the start", difference: " against the other run" };
+
+function headLines(
+  matrix: Matrix,
+  table: LayerTable,
+  row: LayerRow,
+  at: number,
+  epoch: number,
+): string[] {
+  const { statistic, mode } = matrix;
   const step = nearest(table.steps, epoch);
-  const name = matrix.layers[row] ?? "";
-  const info = table.layers[layerIndex(table, name)];
-  const values = matrix.rows.get(table.run)?.[row] ?? new Float64Array();
-  const unit = unitOf(matrix.statistic, matrix.mode);
+  const values = matrix.values.get(table.run)?.[at] ?? new Float64Array();
+  const found = `${statistic.symbol} ${format(values[step] ?? NaN, mode !== "value")}`;
   const lines = [
-    `${shorten(name, 60)}, ${epochPhrase(table.steps[step] ?? epoch)}`,
-    `${matrix.statistic.symbol} ${format(values[step] ?? NaN, matrix.mode !== "value")} ${unit}`.trimEnd(),
+    `${shorten(row.name, 60)}, ${epochPhrase(table.steps[step] ?? epoch)}`,
+    withUnit(found, matrix) + WHAT[mode],
   ];
   const first = begins(values);
-  if (matrix.mode === "change" && first > 0) {
+  if (mode === "change" && first > 0) {
     lines.push(`since ${epochPhrase(table.steps[first] ?? 0)}, its first record`);
   }
-  if (info) lines.push(`${info.operator}, D = ${info.channels}, ${info.tappedAt}`);
   return lines;
+}
+
+/** With the unit, unless the symbol has it already: "H / ln D" is "of ln D". */
+function withUnit(text: string, { statistic, mode }: Matrix): string {
+  const unit = unitOf(statistic, mode);
+  return statistic.symbol.endsWith(unit.replace(/^of /, "/ ")) ? text : `${text} ${unit}`;
 }

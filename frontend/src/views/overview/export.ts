@@ -4,11 +4,12 @@ import { SUBTRACTED, csv } from "../../data/csv";
 import { columnsOf } from "../../data/epochs";
 import { shorten } from "../../data/formatting";
 import type { LayerTable } from "../../data/layerTable";
-import { unitOf } from "../../data/statistics";
+import { layerIndex } from "../../data/layerTable";
+import { grid, unitOf } from "../../data/statistics";
 import { heatFigure } from "../../render/heatFigure";
 import type { Figure } from "../../render/svg";
 import type { State } from "../../state/state";
-import type { Matrix } from "./matrix";
+import type { MatrixOptions } from "./matrix";
 import { OverviewState } from "./OverviewState";
 
 const COLUMNS = 640;
@@ -21,31 +22,36 @@ export function overviewFigure(state: State): Figure {
   const from = mode === "difference" && reference !== null ? ` from ${shorten(reference, 60)}` : "";
   const title = `${matrix.statistic.title}${mode === "value" ? "" : `, ${mode}${from}`}`;
   const range = state.range.peek();
-  const panels = state.chosen.peek().flatMap(({ run, onset }) => {
+  const panels = state.chosen.peek().flatMap(({ run }) => {
     const steps = state.data.table(run).peek().value?.steps;
-    const rows = matrix.rows.get(run);
+    const rows = matrix.values.get(run);
+    const onset = state.onsets.peek().get(run) ?? null;
     if (!steps || !rows) return [];
     const columns = columnsOf(steps, range, COLUMNS);
-    const labels = matrix.layers.map((name) => shorten(name, 24));
+    const labels = matrix.rows.map(({ label }) => shorten(label, 24));
     return [{ title: shorten(run, 60), labels, rows, columns, onset, scaleOf: matrix.scales.of }];
   });
   const scaleTitle = legendTitle(matrix.statistic.title, mode, unit);
   return heatFigure(`${title}: layers by epochs`, panels, matrix.scales.common, scaleTitle);
 }
 
-/** Every value behind the overview; for a difference, with the run that was subtracted. */
-export function overviewCsv(tables: readonly LayerTable[], matrix: Matrix): string {
-  const { mode, reference } = matrix;
-  const subtracted = mode === "difference" ? [reference] : [];
-  const rows = tables.flatMap((table) =>
-    matrix.layers.flatMap((layer, at) =>
+/** Every value of all layers, in graph order; for a difference, with the run that was subtracted. */
+export function overviewCsv(
+  tables: readonly LayerTable[],
+  layers: readonly string[],
+  { statistic, mode, reference }: MatrixOptions,
+): string {
+  const subtracted = mode === "difference" ? [reference?.run ?? null] : [];
+  const rows = tables.flatMap((table) => {
+    const values = grid(table, statistic, mode, reference);
+    return layers.flatMap((layer) =>
       Array.from(table.steps, (step, index): Cell[] => [
         ...[table.run, ...subtracted, layer, step],
-        matrix.rows.get(table.run)?.[at]?.[index] ?? NaN,
+        values[layerIndex(table, layer)]?.[index] ?? NaN,
       ]),
-    ),
-  );
-  const { id } = matrix.statistic;
+    );
+  });
+  const { id } = statistic;
   const names = ["run", ...subtracted.map(() => SUBTRACTED), "layer", "epoch"];
   return csv([...names, mode === "value" ? id : `${id}_${mode}`], rows);
 }

@@ -13,5 +13,6 @@ export const overview: View = {
   Controls,
   Body: Overview,
   figure: overviewFigure,
-  csv: (state) => overviewCsv(state.tables.peek(), state.part(OverviewState).matrix.peek()),
+  csv: (state) =>
+    overviewCsv(state.tables.peek(), state.layers.peek(), state.part(OverviewState).options.peek()),
 };

@@ -8,37 +8,44 @@ import { layerIndex } from "../../data/layerTable";
 import { farthest, moved } from "../../data/movement";
 import type { RunEntry } from "../../data/runs";
 import { RELATIVE_ENTROPY, series } from "../../data/statistics";
-import { useAppState } from "../../state/state";
+import type { LayerRow } from "../../data/layerRows";
+import { useAppState, useViewState } from "../../state/state";
+import { OverviewState } from "./OverviewState";
 import type { Matrix } from "./matrix";
 
 /** The layers' names. Those that moved farthest up to the onset stand out. */
 export function RowLabels(props: {
   readonly entry: RunEntry;
   readonly table: LayerTable;
-  readonly layers: readonly string[];
+  readonly rows: readonly LayerRow[];
 }) {
-  const { entry, table, layers } = props;
+  const { entry, table, rows } = props;
   const state = useAppState();
-  const movers = useMemo(() => moversOf(entry, table, layers), [entry, table, layers]);
+  const view = useViewState(OverviewState);
+  const onset = state.onsetOf(entry.run)?.epoch ?? null;
+  const movers = useMemo(() => moversOf(onset, table, rows), [onset, table, rows]);
   return (
     <div class="labels">
-      {layers.map((name, at) => {
+      {rows.map(({ name, label, layers, module }, at) => {
         const move = movers.get(at);
         const title = shorten(name, 300) + (move === undefined ? "" : ` (${move})`);
+        const selected = layers.includes(state.layer.value ?? "") && module !== "open";
         return (
           <button
             key={name}
             type="button"
             tabIndex={-1}
-            class={
-              (name === state.layer.value ? "selected " : "") + (move === undefined ? "" : "mover")
-            }
+            class={(selected ? "selected " : "") + (move === undefined ? "" : "mover")}
             title={title}
+            aria-expanded={module === null ? undefined : module === "open"}
             onClick={() => {
-              state.select(name);
+              if (module === null) state.select(name);
+              else view.toggleModule(name);
             }}
           >
-            <bdi>{shorten(name, 22)}</bdi>
+            {module !== null && (module === "open" ? "▾ " : "▸ ")}
+            <bdi>{shorten(label, 22)}</bdi>
+            {module !== null && ` (${layers.length})`}
           </button>
         );
       })}
@@ -48,14 +55,14 @@ export function RowLabels(props: {
 
 /** The rows that moved farthest, each with a sentence. */
 function moversOf(
-  entry: RunEntry,
+  onset: number | null,
   table: LayerTable,
-  layers: readonly string[],
+  rows: readonly LayerRow[],
 ): Map<number, string> {
-  const end = entry.onset === null ? table.steps.length : nearest(table.steps, entry.onset) + 1;
-  const until = entry.onset === null ? "so far" : "up to the onset";
-  const moves = layers.map((name) =>
-    moved(series(table, layerIndex(table, name), RELATIVE_ENTROPY), end),
+  const end = onset === null ? table.steps.length : nearest(table.steps, onset) + 1;
+  const until = onset === null ? "so far" : "up to the onset";
+  const moves = rows.map(({ layers: [name = "", ...others] }) =>
+    others.length ? 0 : moved(series(table, layerIndex(table, name), RELATIVE_ENTROPY), end),
   );
   return new Map(
     farthest(moves).map((row) => [
@@ -75,11 +82,11 @@ export function RowValues({
 }) {
   const state = useAppState();
   const step = nearest(table.steps, state.cursor.value);
-  const rows = matrix.rows.get(table.run) ?? [];
+  const rows = matrix.values.get(table.run) ?? [];
   return (
     <div class="values" aria-label={`${matrix.statistic.title} ${atEpoch(table.steps[step] ?? 0)}`}>
       {rows.map((values, row) => (
-        <span key={row} class={matrix.layers[row] === state.layer.value ? "selected" : ""}>
+        <span key={row} class={matrix.rows[row]?.name === state.layer.value ? "selected" : ""}>
           {format(values[step] ?? NaN, matrix.mode !== "value")}
         </span>
       ))}
@@ -88,9 +95,10 @@ export function RowValues({
 }
 
 /** A frame around the row of the chosen layer. */
-export function SelectedRow({ layers }: { readonly layers: readonly string[] }) {
-  const at = layers.indexOf(useAppState().layer.value ?? "");
+export function SelectedRow({ rows }: { readonly rows: readonly LayerRow[] }) {
+  const layer = useAppState().layer.value ?? "";
+  const at = rows.findIndex(({ layers, module }) => layers.includes(layer) && module !== "open");
   if (at < 0) return null;
-  const style = { top: `${(100 * at) / layers.length}%`, height: `${100 / layers.length}%` };
+  const style = { top: `${(100 * at) / rows.length}%`, height: `${100 / rows.length}%` };
   return <i class="selected-row" style={style} aria-hidden="true" />;
 }
