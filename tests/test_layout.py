@@ -20,7 +20,7 @@ MIRRORED = {
 BEHAVIOURS = {
     "tests/adapters/penalties/test_lost_penalties.py",
     "tests/adapters/test_front_door.py",
-    "tests/adapters/test_own_penalty_in_docs.py",
+    "tests/adapters/test_pytorch_page.py",
     "tests/core/analysis/test_hostile.py",
     "tests/core/analysis/test_real_models.py",
     "tests/core/cli/test_options.py",
