@@ -5,12 +5,15 @@ import { caveats } from "../src/data/caveats";
 import { farthest, median, moved, settled, started } from "../src/data/movement";
 import {
   RELATIVE_ENTROPY,
+  STATISTICS,
   change,
   extent,
   grid,
+  groups,
   series,
   statisticAt,
   statisticOf,
+  withUnit,
 } from "../src/data/statistics";
 import { summaries } from "../src/data/layerSummary";
 import type { LayerTable } from "../src/data/layerTable";
@@ -160,8 +163,10 @@ describe("caveats", () => {
     const values = regularised.values.slice();
     const width = regularised.columns.length;
     const last = (regularised.steps.length - 1) * regularised.layers.length * width;
-    values[last + 7] = 0.4;
-    values[last + 9] = 0.001;
+    const at = (name: string): number =>
+      last + regularised.columns.findIndex((column) => column.name === name);
+    values[at("dead_fraction")] = 0.4;
+    values[at("nan_share")] = 0.001;
     const layers = regularised.layers.map((layer, i) => ({
       ...layer,
       batchNormFolded: i === 1,
@@ -177,5 +182,50 @@ describe("caveats", () => {
       ["conv2", expect.stringContaining("folded")],
       ["conv3", expect.stringContaining("one channel")],
     ]);
+  });
+});
+
+describe("the table of statistics", () => {
+  it("lists each statistic once, under its own group", () => {
+    const listed = groups().flatMap(([, members]) => members);
+    expect(listed.map(({ id }) => id).sort()).toEqual(STATISTICS.map(({ id }) => id).sort());
+    for (const [title, members] of groups()) {
+      expect(members.every(({ group }) => group === title)).toBe(true);
+    }
+    const titles = groups().map(([title]) => title);
+    expect(new Set(titles).size).toBe(titles.length);
+  });
+
+  it("names the unit where there is one", () => {
+    expect(withUnit("Dead channels", "share of channels")).toBe(
+      "Dead channels [share of channels]",
+    );
+    expect(withUnit("Relative entropy", "")).toBe("Relative entropy");
+  });
+
+  it("can be read at every statistic of a made-up run", () => {
+    for (const statistic of STATISTICS) {
+      expect(statisticAt(regularised, 1, 0, statistic), statistic.id).not.toBeNaN();
+    }
+  });
+
+  it("knows no value of a column that an older run has not recorded", () => {
+    const width = regularised.layers.length * regularised.columns.length;
+    const missing = new Set(["hoyer_sparsity", "channel_mean_share"]);
+    const kept = [...regularised.values].filter(
+      (_, at) => !missing.has(regularised.columns[at % regularised.columns.length]?.name ?? ""),
+    );
+    const older: LayerTable = {
+      ...regularised,
+      columns: regularised.columns.filter(({ name }) => !missing.has(name)),
+      values: Float32Array.from(kept),
+    };
+    expect(regularised.values.length).toBe(regularised.steps.length * width);
+    expect(older.columns).toHaveLength(14);
+    for (const statistic of STATISTICS) {
+      const value = statisticAt(older, 1, 2, statistic);
+      if (missing.has(statistic.column)) expect(value).toBeNaN();
+      else expect(value).toBe(statisticAt(regularised, 1, 2, statistic));
+    }
   });
 });

@@ -12,6 +12,7 @@ from PIL import Image
 from sparsight.maths.entropy import relative_entropy
 from sparsight.maths.onset import find_onset, smooth
 from sparsight.runs.reader import Run
+from sparsight.schema.statistics import STATISTICS
 
 from .cells import Cell
 
@@ -26,11 +27,7 @@ Runs = Mapping[Cell, Run | None]
 
 LAYERS = ("conv1", "conv2", "conv3", "conv4", "fc1")
 _COLUMNS = 8  # epochs of which maps are shown
-_STATISTICS = (
-    ("relative_entropy", "H / ln D"),
-    ("scale_free_entropy", "scale-free entropy"),
-    ("rms", "RMS of activations"),
-)
+_STATISTICS = tuple(STATISTICS[name] for name in ("relative_entropy", "scale_free_entropy", "rms"))
 
 
 def maps(figure: Figure, runs: Runs) -> None:
@@ -129,10 +126,10 @@ def choices(figure: Figure, runs: Runs) -> None:
         row[0].set_ylabel(f"{network}: validation loss")
         row[-1].sharey(grid[0, -1])
         _legend_beside(row[-1], row[0])
-        for axes, (statistic, _) in zip(row[1:], _STATISTICS, strict=True):
-            _scale(axes, statistic)
-    for axes, (_, title) in zip(grid[0, 1:], _STATISTICS, strict=True):
-        axes.set_title(f"conv4: {title}")
+        for axes, statistic in zip(row[1:], _STATISTICS, strict=True):
+            _scale(axes, statistic.name)
+    for axes, statistic in zip(grid[0, 1:], _STATISTICS, strict=True):
+        axes.set_title(f"conv4: {statistic.title}")
     for axes in grid[-1]:
         axes.set_xlabel("epoch")
 
@@ -143,8 +140,8 @@ def _choice(row: Sequence[Axes], cell: Cell, run: Run | None, runs: Runs) -> Non
     _loss(row[0], _label(changed or "defaults", run, runs), run, **style)
     if run is not None and "conv4" in {layer.name for layer in run.tables[run.steps[0]].layers}:
         color = row[0].lines[-1].get_color()
-        for axes, (statistic, _) in zip(row[1:], _STATISTICS, strict=True):
-            axes.plot(run.steps, _statistic(run, "conv4", statistic), color=color)
+        for axes, statistic in zip(row[1:], _STATISTICS, strict=True):
+            axes.plot(run.steps, _statistic(run, "conv4", statistic.name), color=color)
 
 
 def curves(figure: Figure, runs: Runs) -> None:
@@ -156,12 +153,12 @@ def curves(figure: Figure, runs: Runs) -> None:
         if run is None:
             _say_not_run(row[0])
             continue
-        for axes, (statistic, _) in zip(row, _STATISTICS, strict=True):
+        for axes, statistic in zip(row, _STATISTICS, strict=True):
             for layer in LAYERS:
-                axes.plot(run.steps, _statistic(run, layer, statistic), label=layer)
-            _scale(axes, statistic)
-    for axes, (_, title) in zip(grid[0], _STATISTICS, strict=True):
-        axes.set_title(title)
+                axes.plot(run.steps, _statistic(run, layer, statistic.name), label=layer)
+            _scale(axes, statistic.name)
+    for axes, statistic in zip(grid[0], _STATISTICS, strict=True):
+        axes.set_title(statistic.title)
     drawn = next((axes for axes in grid[:, 0] if axes.lines), grid[0, 0])
     _legend_beside(grid[0, -1], drawn)
     for axes in grid[-1]:

@@ -2,6 +2,7 @@ import type { LayerMaps, Probe } from "../data/entropyMaps";
 import type { Correlations, Index, Losses, Onset, Probes, RunEntry } from "../data/runs";
 import { BINS } from "../data/runs";
 import type { Column, LayerInfo, LayerTable } from "../data/layerTable";
+import { ROWS } from "../data/statisticsTable";
 import type { Provider } from "./provider";
 
 /** The runs that are made up. */
@@ -12,22 +13,9 @@ export interface SyntheticPlan {
   readonly probes: number;
 }
 
-const COLUMNS: readonly Column[] = [
-  ["entropy", "nats", "RFAV entropy H, mean"],
-  ["entropy_std", "nats", "RFAV entropy H, standard deviation"],
-  ["entropy_p5", "nats", "RFAV entropy H, 5th percentile"],
-  ["entropy_p50", "nats", "RFAV entropy H, median"],
-  ["entropy_p95", "nats", "RFAV entropy H, 95th percentile"],
-  ["scale_free_entropy", "of ln D", "Scale-free entropy, mean"],
-  ["rms", "activation", "RMS of the activations"],
-  ["dead_fraction", "of channels", "Dead channels"],
-  ["zero_fraction", "of activations", "Zeros after the ReLU"],
-  ["nan_share", "of positions", "Positions with NaN or infinity"],
-  ["correlation_mean", "coefficient", "Filter correlation, mean"],
-  ["correlation_mean_absolute", "coefficient", "Filter correlation, mean absolute"],
-  ["correlation_largest", "coefficient", "Filter correlation, largest"],
-  ["constant_filters", "filters", "Filters without variance"],
-].map(([name = "", unit = "", title = ""]) => ({ name, unit, title }));
+const COLUMNS: readonly Column[] = ROWS.filter(({ derived }) => derived === "as recorded").map(
+  ({ column, unit, title }) => ({ name: column, unit, title }),
+);
 
 function layer(name: string, channels: number, mapShape: readonly number[]): LayerInfo {
   return {
@@ -139,12 +127,28 @@ function tableOf(plan: SyntheticPlan, run: string): LayerTable {
     plan.layers.forEach((info, index) => {
       const h = entropyOf(plan, run, index, step) * Math.log(info.channels);
       const growth = regularised(run) ? 1 : 1 + Math.max(0, step) / 4;
-      const cells = [
-        ...[h, 0.1 * h, 0.8 * h, h, Math.min(1.1 * h, Math.log(info.channels))],
-        ...[0.9 + 0.02 * noise(step + index), 0.1 * growth, 0.02 * index, 0.5],
-        ...[index === 1 && step === 40 ? 0.01 : 0, 0.02, 0.1 + 0.001 * step, 0.6, 0],
-      ];
-      values.set(cells, row * width + index * COLUMNS.length);
+      const cells: Readonly<Record<string, number>> = {
+        entropy: h,
+        entropy_std: 0.1 * h,
+        entropy_p5: 0.8 * h,
+        entropy_p50: h,
+        entropy_p95: Math.min(1.1 * h, Math.log(info.channels)),
+        scale_free_entropy: 0.9 + 0.02 * noise(step + index),
+        hoyer_sparsity: 0.3 + 0.02 * noise(step + index),
+        rms: 0.1 * growth,
+        channel_mean_share: 0.4,
+        dead_fraction: 0.02 * index,
+        zero_fraction: 0.5,
+        nan_share: index === 1 && step === 40 ? 0.01 : 0,
+        correlation_mean: 0.02,
+        correlation_mean_absolute: 0.1 + 0.001 * step,
+        correlation_largest: 0.6,
+        constant_filters: 0,
+      };
+      values.set(
+        COLUMNS.map(({ name }) => cells[name] ?? NaN),
+        row * width + index * COLUMNS.length,
+      );
     });
   });
   return {
