@@ -281,7 +281,7 @@ def test_models_that_are_made_for_each_run(tmp_path):
         train_dataset=data(),
         penalties=DecorrReg(Net(), {"first": 0.1}),
     )
-    with pytest.raises(UsageError, match="is no layer of the model that is trained"):
+    with pytest.raises(UsageError, match="is not a layer of the model in training"):
         made.train()
 
 

@@ -85,13 +85,15 @@ def test_states_that_fit_nothing_are_said():
     with warnings.catch_warnings():  # a strength that never changes needs no state
         warnings.simplefilter("error")
         penalties.load_state_dict({"sparsity": {"step": 2}})
-    with pytest.warns(UserWarning, match="no penalty 'wide', whose state was saved; there are: sp"):
+    with pytest.warns(
+        UserWarning, match="state of penalty 'wide' is not used; the penalties are: sp"
+    ):
         penalties.load_state_dict({"sparsity": {"step": 2}, "wide": {"step": 2}})
 
 
 def test_penalties_of_another_model_are_refused_and_detached():
     model, other = network(), network()
     penalties = PenaltySet(lambda _: [SparsityReg(other, {"0": 1.0})])
-    with pytest.raises(UsageError, match="'0' of the penalty 'sparsity' is no layer of the model"):
+    with pytest.raises(UsageError, match="'0' of penalty 'sparsity' is not a layer of the model"):
         penalties.attach(model)
     assert not other[0]._forward_hooks

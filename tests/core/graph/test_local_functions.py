@@ -71,7 +71,7 @@ def test_an_expansion_in_bodies() -> None:
 
 @pytest.mark.parametrize("levels", [101, 20_000])
 def test_functions_that_call_each_other_over_too_many_levels(levels: int) -> None:
-    with pytest.raises(ModelError, match=f"over {levels} levels; 100 are the most"):
+    with pytest.raises(ModelError, match=f"over {levels} levels; expected at most 100"):
         open_model(nested(levels, 1))
 
 
