@@ -349,5 +349,5 @@ def test_replaced_after_attaching(images, kind):
     model[0] = nn.Conv2d(3, 8, 3)
     model(images)
     for penalty in penalties:
-        with pytest.raises(UsageError, match="'0' of this .* is no longer in the network"):
+        with pytest.raises(UsageError, match=r"'0' of this .* is no longer in the network"):
             penalty()
