@@ -220,7 +220,7 @@ def test_masks_that_would_do_nothing_are_errors():
     sparsity.detach()
     with SparsityReg(model, TARGETS, mask="mask") as named:
         model(tokens, mask=mask)
-        with pytest.raises(UsageError, match="is the model's input 'mask' already"):
+        with pytest.raises(UsageError, match="the model's input 'mask' is the mask already"):
             named(mask=mask)
         named()
         with pytest.raises(UsageError, match="so that its input 'mask'"), named.accumulate():

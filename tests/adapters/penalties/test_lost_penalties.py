@@ -101,7 +101,7 @@ def test_forwards_that_are_forgotten_do_not_warn(images, kind):
         alone(sign * images)
         total = total + expected()
     assert torch.allclose(both, total)
-    with pytest.raises(UsageError, match="without a forward"):
+    with pytest.raises(UsageError, match="has nothing to penalise"):
         penalty()
 
 
@@ -255,7 +255,7 @@ def test_a_forward_that_raised_leaves_nothing(images, kind):
     with pytest.raises(RuntimeError, match="say"):
         model(images)
     assert not penalty._pending
-    with pytest.raises(UsageError, match="without a forward"):
+    with pytest.raises(UsageError, match="has nothing to penalise"):
         penalty()
     with pytest.raises(UsageError, match="outside a forward"):
         model.conv(images)
