@@ -254,7 +254,7 @@ def test_a_checkpoint_without_the_penalties_is_said(tmp_path):
     Trainer(model=Net(), args=args, train_dataset=data()).train()
     args = arguments(tmp_path, num_train_epochs=3)
     resumed = PenalisedTrainer(model=Net(), args=args, train_dataset=data(), penalties=halving([]))
-    with pytest.warns(UserWarning, match="no state of the penalty 'sparsity' was saved"):
+    with pytest.warns(UserWarning, match="no state of penalty 'sparsity' was saved"):
         resumed.train(resume_from_checkpoint=True)
 
 

@@ -80,7 +80,7 @@ def test_a_state_is_loaded_before_and_while_attached():
 def test_states_that_fit_nothing_are_said():
     model = network()
     penalties = PenaltySet([SparsityReg(model, {"0": halving}), DecorrReg(model, {"0": 1.0})])
-    with pytest.warns(UserWarning, match="no state of the penalty 'sparsity' was saved"):
+    with pytest.warns(UserWarning, match="no state of penalty 'sparsity' was saved"):
         penalties.load_state_dict({})
     with warnings.catch_warnings():  # a strength that never changes needs no state
         warnings.simplefilter("error")
