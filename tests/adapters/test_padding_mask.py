@@ -223,7 +223,7 @@ def test_masks_that_would_do_nothing_are_errors():
         with pytest.raises(UsageError, match="the model's input 'mask' is the mask already"):
             named(mask=mask)
         named()
-        with pytest.raises(UsageError, match="so that its input 'mask'"), named.accumulate():
+        with pytest.raises(UsageError, match="so its mask, the input 'mask'"), named.accumulate():
             model.inner(tokens)
     message = "the mask 'scale' is a float; expected a tensor"
     with SparsityReg(model, {"first": 1.0}, mask="scale"), pytest.raises(UsageError, match=message):

@@ -38,7 +38,7 @@ def test_two_forwards_in_one_loss_warn_once(images, kind):
     model = network()
     penalty = kind(model, {"0": 1e-3})
     model(images)
-    with pytest.warns(UserWarning, match=r"is lost: .*`with penalty\.accumulate\(\):`") as caught:
+    with pytest.warns(UserWarning, match=r"is lost\. .*`with penalty\.accumulate\(\):`") as caught:
         model(images)
     assert caught[0].filename == __file__  # at the user's own line, not in PyTorch's hooks
     penalty()
