@@ -173,7 +173,7 @@ def test_layers_that_no_probe_reaches_are_left_out():
     assert [tap.tensor for tap in found.taps] == ["y"]
     (left,) = found.left_out
     assert left.reason == "it computes the same for all probes"
-    with pytest.raises(ModelError, match=r"no measurable layer .*the same for all probes"):
+    with pytest.raises(ModelError, match=r"no measurable layers .*the same for all probes"):
         sparsight.analyze(graphs.model(nodes[:2], {}, ["p"], weights), {}, layers=["*"])
 
 
