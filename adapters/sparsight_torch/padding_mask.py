@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from sparsight.errors import UsageError, nearest
 
-__all__ = ["MaskInput", "as_mask", "unfitting"]
+__all__ = ["MaskInput", "as_mask", "mask_mismatch"]
 
 
 class MaskInput:
@@ -70,7 +70,7 @@ def as_mask(mask: Any) -> Tensor:
         ) from None
 
 
-def unfitting(mask: Tensor, maps: Mapping[str, Sequence[int]]) -> UsageError:
+def mask_mismatch(mask: Tensor, maps: Mapping[str, Sequence[int]]) -> UsageError:
     """The error for a mask that has the shape of no layer's maps."""
     shapes = ", ".join(f"{name} {tuple(shape)}" for name, shape in maps.items())
     return UsageError(

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
 
-__all__ = ["fitting"]
+__all__ = ["matching"]
 
 
-def fitting(names: Iterable[str], entry: str) -> list[str]:
+def matching(names: Iterable[str], entry: str) -> list[str]:
     """The names that an entry fits: the one that it is, and those that match it as a glob.
 
     The first, since a name may hold a glob's own characters.

@@ -226,10 +226,10 @@ def test_masks_that_would_do_nothing_are_errors(kind):
     penalty.detach()
     with kind(model, TARGETS, mask="mask") as named:
         model(tokens, mask=mask)
-        with pytest.raises(UsageError, match="is the model's input 'mask' already"):
+        with pytest.raises(UsageError, match="the model's input 'mask' is the mask already"):
             named(mask=mask)
         named()
-        with pytest.raises(UsageError, match="so that its input 'mask'"), named.accumulate():
+        with pytest.raises(UsageError, match="so its mask, the input 'mask'"), named.accumulate():
             model.inner(tokens)
     message = "the mask 'scale' is a float; expected a tensor"
     with kind(model, {"first": 1.0}, mask="scale"), pytest.raises(UsageError, match=message):

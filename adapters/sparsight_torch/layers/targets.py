@@ -15,7 +15,7 @@ from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 from torch.nn.parameter import is_lazy
 
 from sparsight.errors import TargetError, UsageError, nearest
-from sparsight.globs import fitting
+from sparsight.globs import matching
 
 __all__ = ["Schedule", "Selection", "Strength", "Target", "measurable_layers", "select_targets"]
 
@@ -226,7 +226,7 @@ def matches(
     """
     if isinstance(entry, str):
         further = {} if model is None else _further_names(model, layers)
-        fit = {further.get(name, name) for name in fitting([*layers, *further], entry)}
+        fit = {further.get(name, name) for name in matching([*layers, *further], entry)}
         return [name for name in layers if name in fit]
     if not isinstance(entry, type):
         return []
@@ -281,7 +281,7 @@ def _read_selection(
     try:
         tables = tomllib.loads(path.read_text("utf-8"))
     except OSError as error:
-        if fitting(layers, str(path)):
+        if matching(layers, str(path)):
             raise TargetError(_no_mapping([str(path)])) from None
         raise TargetError(f"cannot read targets from {path}: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

@@ -79,11 +79,11 @@ class ActivationPenalty(Penalty):
         mask: str | None = None,
     ) -> None:
         if reduction not in ("sum", "mean"):
-            raise UsageError(f"reduction={reduction!r}: 'sum' or 'mean' was expected")
+            raise UsageError(f"reduction={reduction!r}: expected 'sum' or 'mean'")
         if at not in ("linear", "activation"):
-            raise UsageError(f"at={at!r}: 'linear' or 'activation' was expected")
+            raise UsageError(f"at={at!r}: expected 'linear' or 'activation'")
         if axis is not None and not isinstance(axis, int):
-            raise UsageError(f"axis={axis!r}: the number of an axis was expected")
+            raise UsageError(f"axis={axis!r}: expected the number of an axis")
         super().__init__(model, targets, any_module=at == "activation")
         self._at, self._reduction = at, reduction
         self._modules = {target.name: target.module for target in self.targets}
@@ -173,22 +173,24 @@ class ActivationPenalty(Penalty):
             self._warn_dropped()
         if not self._pending:
             raise UsageError(
-                f"{type(self).__name__} was called without a forward of the model before it (one "
-                "with gradients, since the last call), or it ran no target: "
-                f"{', '.join(self._modules)}"
+                f"{type(self).__name__} has nothing to penalise: since its last call, no forward "
+                f"of the model with gradients has run a target ({', '.join(self._modules)})"
             )
         pending, self._pending = self._pending, []
         sums = summed(pending, self._reduction, type(self).__name__)
         missing = [target.name for target in self.targets if target.name not in sums]
         if missing:
-            raise UsageError(f"the forward did not run {', '.join(map(repr, missing))}, a target")
+            names = ", ".join(map(repr, missing))
+            raise UsageError(f"the forward did not run all targets: {names} did not run")
         return sums
 
     def _give(self, mask: Tensor) -> None:
-        """Make a mask that of all that is pending."""
+        """Apply a mask to all pending terms."""
         if self._mask_input is not None:
             name = self._mask_input.name
-            raise UsageError(f"the mask is the model's input {name!r} already; give one of the two")
+            raise UsageError(
+                f"the model's input {name!r} is the mask already; pass only one of them"
+            )
         if self._several:
             raise UsageError(
                 "one mask was given for several forwards; name the model's input that is the mask: "
@@ -238,10 +240,10 @@ class ActivationPenalty(Penalty):
         if not self._warned:
             self._warned = True
             warn(
-                f"the network ran again before {type(self).__name__} was called, so that the "
-                "penalty of the earlier forward is lost: for several forwards in one loss, run "
-                "them within `with penalty.accumulate():`; those that are not trained on, under "
-                "torch.no_grad(); after others that are not to be penalised, call penalty.forget()",
+                f"the network ran again before {type(self).__name__} was called, so the penalty of "
+                "the earlier forward is lost. Run several forwards of one loss in `with "
+                "penalty.accumulate():`, and forwards that are not trained on under "
+                "torch.no_grad(). After any other forward without penalty, call penalty.forget()",
             )
 
     def _receive(self, name: str, output: Tensor) -> None:
@@ -265,7 +267,7 @@ class ActivationPenalty(Penalty):
         self._pending.append(PendingTerm(name, value, self._mask, *kept))
 
     def _checked_term(self, name: str, activation: Tensor, axis: int) -> Tensor:
-        """The term of an output, in float32 or better; an error where it is no such thing."""
+        """The term of an output, in float32 or better; raises UsageError for anything else."""
         if self.in_float32:
             with torch.autocast(activation.device.type, enabled=False):
                 value = self.term(widened(activation), axis)
@@ -275,21 +277,21 @@ class ActivationPenalty(Penalty):
         return value
 
     def _check_outside(self, name: str) -> None:
-        """Of a target that runs outside a forward of the model."""
+        """Check a target that runs outside a forward of the model."""
         if not self._accumulating:
             raise UsageError(
-                f"target {name!r} ran outside a forward of the model; wrap what runs it into "
+                f"target {name!r} ran outside a forward of the model; run it in "
                 "`with penalty.accumulate():`"
             )
         if self._mask_input is not None:
             raise UsageError(
-                f"target {name!r} ran outside a forward of the model, so that its input "
-                f"{self._mask_input.name!r}, the mask, is not known; make the penalty for the part "
-                f"that takes this input: {type(self).__name__}(model.part, targets, mask=...)"
+                f"target {name!r} ran outside a forward of the model, so its mask, the input "
+                f"{self._mask_input.name!r}, is unknown; make the penalty for the part of the "
+                f"model that takes this input: {type(self).__name__}(model.part, targets, mask=...)"
             )
 
 
 def _producers(root: nn.Module) -> dict[nn.Module, tuple[int, int]]:
-    """Modules whose type tells the channel axis of what they return, and how many channels."""
+    """Modules whose type fixes the channel axis and the number of channels of their output."""
     known = {module: channels_of(module) for module in root.modules()}
     return {module: channels for module, channels in known.items() if channels is not None}

@@ -42,9 +42,9 @@ class DecorrReg(WeightPenalty):
         centre: Centre = "own",
     ) -> None:
         if form not in ("signed", "squared", "positive"):
-            raise UsageError(f"form={form!r}: 'signed', 'squared' or 'positive' was expected")
+            raise UsageError(f"form={form!r}: expected 'signed', 'squared' or 'positive'")
         if centre not in ("own", "filters"):
-            raise UsageError(f"centre={centre!r}: 'own' or 'filters' was expected")
+            raise UsageError(f"centre={centre!r}: expected 'own' or 'filters'")
         self._form: Form = form
         self._centre: Centre = centre
         super().__init__(model, targets)

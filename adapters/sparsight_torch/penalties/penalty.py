@@ -48,7 +48,7 @@ class Penalty(ABC):
         chosen = select_targets(
             self._root, targets, self.strength_name, any_module, _strength_names
         )
-        self.targets = _useful(chosen, self._without_effect)
+        self.targets = _effective(chosen, self._without_effect)
         self.step = 0
         """How often the penalty was called: what schedules of strengths are called with."""
         self._last: dict[str, Tensor] = {}
@@ -85,13 +85,13 @@ class Penalty(ABC):
         return ()
 
     def stepped(self, optimizer: Optimizer) -> bool:
-        """Warn where an optimiser stepped before the first call; whether it did."""
+        """Warn if an optimiser stepped before the first call. Returns whether it did."""
         expected = self._is_expected(optimizer)
         if expected:
             warn(
-                f"an optimiser has stepped, and the {type(self).__name__} on {self._names()} was "
-                "never called: nothing is penalised unless what it returns is added to the loss, "
-                "as in `loss = criterion(model(x), y) + penalty()`",
+                f"an optimiser has stepped, but the {type(self).__name__} on {self._names()} was "
+                "never called, so nothing is penalised; add its result to the loss, as in "
+                "`loss = criterion(model(x), y) + penalty()`",
             )
         return expected
 
@@ -113,7 +113,7 @@ class Penalty(ABC):
                 other.detach()
                 warn(
                     f"an older {type(self).__name__} on {other._names()} is detached: the new one "
-                    "takes its place. Call detach() on one that is not needed any more",
+                    "takes its place; call detach() on penalties that you no longer need",
                 )
         self._attached = True
         _penalties.add(self)
@@ -124,9 +124,8 @@ class Penalty(ABC):
         for target in self.targets:
             if not _holds(self._root, target):
                 raise UsageError(
-                    f"target {target.name!r} was replaced in the network by another module after "
-                    f"this {type(self).__name__} was made, which would do nothing; detach it, and "
-                    "make a new one"
+                    f"target {target.name!r} of this {type(self).__name__} is no longer in the "
+                    "network, another module has replaced it; detach the penalty and make a new one"
                 )
 
     def _names(self) -> str:
@@ -158,7 +157,9 @@ class Penalty(ABC):
         """Continue where `state_dict` was taken."""
         step = state.get("step") if isinstance(state, Mapping) else None
         if not isinstance(step, int) or isinstance(step, bool) or step < 0:
-            raise UsageError("this is no state of a penalty: an integer 'step' is missing")
+            raise UsageError(
+                "cannot load the state of a penalty: expected an integer 'step', 0 or more"
+            )
         self.step = step
 
     def detach(self) -> None:
@@ -184,25 +185,27 @@ def changes(optimizer: Optimizer, parameters: Iterable[Tensor]) -> bool:
     return any(id(parameter) in own for parameter in parameters)
 
 
-def _useful(targets: list[Target], without_effect: Callable[[Target], str | None]) -> list[Target]:
-    """The targets, less those of strength 0 where a penalty could do nothing.
+def _effective(
+    targets: list[Target], without_effect: Callable[[Target], str | None]
+) -> list[Target]:
+    """The targets on which the penalty has an effect.
 
-    Raises TargetError for any other where it could not: a glob or a type that fits too much can be
-    corrected by a strength of 0.
+    A target without effect is left out if its strength is 0, which corrects a glob or a type that
+    matches too much, and raises TargetError otherwise.
     """
-    useful = []
+    effective = []
     for target in targets:
         reason = without_effect(target)
         if reason is None:
-            useful.append(target)
+            effective.append(target)
         elif callable(target.strength) or target.strength != 0:
             raise TargetError(
                 f"a penalty would do nothing: {reason}. Choose other targets, or give this one the "
                 "strength 0"
             )
-    if targets and not useful:
+    if targets and not effective:
         raise TargetError("a penalty would do nothing at any of the targets")
-    return useful
+    return effective
 
 
 def _holds(root: nn.Module, target: Target) -> bool:

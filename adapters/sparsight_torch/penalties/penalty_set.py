@@ -104,11 +104,11 @@ class PenaltySet:
             if name in states:
                 penalty.load_state_dict(states[name])
             elif any(callable(target.strength) for target in penalty.targets):
-                warn(f"no state of the penalty {name!r} was saved: its schedule starts anew")
+                warn(f"no state of penalty {name!r} was saved; its schedule starts again at step 0")
         lost = ", ".join(repr(name) for name in states if name not in self._penalties)
         if lost:
             known = ", ".join(self._penalties)
-            warn(f"there is no penalty {lost}, whose state was saved; there are: {known}")
+            warn(f"the saved state of penalty {lost} is not used; the penalties are: {known}")
 
     def _check(self, model: nn.Module) -> None:
         modules = set(model.modules())
@@ -116,8 +116,8 @@ class PenaltySet:
             for target in penalty.targets:
                 if target.module not in modules:
                     raise UsageError(
-                        f"the target {target.name!r} of the penalty {name!r} is no layer of the "
-                        "model that is trained; give a function that makes the penalties: "
+                        f"target {target.name!r} of penalty {name!r} is not a layer of the model "
+                        "in training; pass a function that makes the penalties: "
                         "lambda model: [SparsityReg(model, ...)]"
                     )
 
@@ -133,14 +133,14 @@ def _named(penalties: object) -> dict[str, Penalty]:
             same = sum(getattr(other, "kind", "") == kind for other in named.values())
             named[f"{kind}_{same + 1}" if same else kind] = penalty
     if not named:
-        raise UsageError("no penalty is given; leave `penalties` out to train without any")
+        raise UsageError("penalties is empty; leave it out to train without penalties")
     for name, penalty in named.items():
         if not isinstance(penalty, Penalty):
-            where = f"{name!r} of the penalties" if name else "what is given as penalties"
+            where = f"penalty {name!r}" if name else "penalties"
             is_class = isinstance(penalty, type)
             found = f"the class {penalty.__name__}" if is_class else f"a {type(penalty).__name__}"
             raise UsageError(
-                f"{where} is {found}; penalties were wanted, such as "
+                f"{where} is {found}; expected penalties, such as "
                 "[SparsityReg(model, {'conv3': 1e-3})], or a function that makes them for a model"
             )
     return named

@@ -10,7 +10,7 @@ from torch import Tensor
 from sparsight.errors import UsageError
 
 from ..functional import Reduction, reduced
-from ..padding_mask import unfitting
+from ..padding_mask import mask_mismatch
 
 __all__ = ["PendingTerm", "summed"]
 
@@ -29,7 +29,7 @@ class PendingTerm(NamedTuple):
         if self.output is not None and self.output._version != self.version:
             raise UsageError(
                 f"the output of {self.name!r} was overwritten in place after it was measured; "
-                f"pass copy=True to {penalty}, or do without the in-place operation"
+                f"pass copy=True to {penalty}, or avoid the in-place operation"
             )
 
     def reduced(self, reduction: Reduction) -> Tensor:
@@ -54,4 +54,4 @@ def _check_masks(pending: Sequence[PendingTerm]) -> None:
     masks = [term.mask for term in pending if term.mask is not None]
     fits = any(term.mask is not None and term.mask.shape == term.value.shape for term in pending)
     if masks and not fits:
-        raise unfitting(masks[-1], {term.name: term.value.shape for term in pending})
+        raise mask_mismatch(masks[-1], {term.name: term.value.shape for term in pending})

@@ -24,7 +24,7 @@ from ..layers.capture import Capture
 from ..layers.output_layers import FeedTrace
 from ..layers.relu import ReluTrace
 from ..layers.targets import channel_axis, filters, matches, measurable_layers, unwrapped
-from ..padding_mask import MaskInput, as_mask, unfitting
+from ..padding_mask import MaskInput, as_mask, mask_mismatch
 from .distributed import batches, gather
 from .probe_set import Probes, ProbeSet, Samples
 
@@ -157,7 +157,7 @@ class _Probing:
 
     def check_mask(self) -> None:
         if self._mask is not None and self._mask.shape not in self._shapes.values():
-            raise unfitting(self._mask, self._shapes)
+            raise mask_mismatch(self._mask, self._shapes)
 
     @contextmanager
     def watched(self, inputs: Sequence[Tensor]) -> Iterator[None]:

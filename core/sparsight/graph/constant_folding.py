@@ -138,7 +138,7 @@ class Constants:
             made = inferred(node, self._opset(), types, self._short(types))
         for name in filter(None, node.output):
             if name not in made:
-                raise NotComputedError(f"the shape of what {node.op_type} makes is unknown")
+                raise NotComputedError(f"the output shape of {node.op_type} is unknown")
             self._known[name] = made[name]
 
     def _short(self, types: Mapping[str, Description]) -> dict[str, NDArray[Any]]:
@@ -164,14 +164,14 @@ class Constants:
                 continue
             node = self._producers.get(value)
             if node is None:
-                raise NotComputedError(f"nothing makes {value!r}")
+                raise NotComputedError(f"no operator computes {value!r}")
             seen = () if numbers and node.op_type in _FROM_SHAPE else node.input
             missing = [part for part in seen if part and part not in done]
             if not missing:
                 order.append(computable(node))
                 done.update(node.output)
             elif value in opened or len(opened) == _MAX_NODES:
-                raise NotComputedError("they are made in a circle, or by too many operators")
+                raise NotComputedError("they depend on themselves, or on too many operators")
             opened.add(value)
             stack += missing
         return order

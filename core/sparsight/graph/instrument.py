@@ -109,16 +109,16 @@ _POSITIONS, _CHANNELS = 1, 2  # axes of flattened RFAVs, [N, positions, D]
 
 
 def _added(model: Model, tap: Tap) -> NDArray[Any] | None:
-    """The bias that the tapped tensor lacks, [D]; None where it lacks none. Raises ModelError where
-    it cannot be read or computed."""
+    """The bias that the tapped tensor lacks, [D], or None if it lacks no bias. Raises ModelError
+    where it cannot be read or computed."""
     if tap.added is None:
         return None
     name, first = tap.added
     numbers = model.constant(name)
     if numbers is None:
         raise ModelError(
-            f"{model.source}: the bias of layer {tap.name!r} would take too much to compute; leave "
-            "this layer out by naming the others"
+            f"{model.source}: the bias of layer {tap.name!r} is too large to compute; leave this "
+            "layer out by naming the others"
         )
     return numbers.reshape(-1)[first : first + tap.channels]
 

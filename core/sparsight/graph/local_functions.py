@@ -31,8 +31,8 @@ class _Size(NamedTuple):
 
 
 def check_expansion(proto: onnx.ModelProto, source: str) -> None:
-    """Raises ModelError where a model's own functions are too large once they are written out, or
-    call themselves."""
+    """Raises ModelError where a model's own functions are too large when expanded, or call
+    themselves."""
     functions = {(domain_of(f.domain), f.name, f.overload): f for f in proto.functions}
     sizes: dict[_Key, _Size] = {}
     for key in _callees_first(functions, source):
@@ -40,13 +40,13 @@ def check_expansion(proto: onnx.ModelProto, source: str) -> None:
     whole = _size(proto.graph.node, sizes)
     if whole.levels > _MOST_LEVELS + 1:
         raise ModelError(
-            f"{source}: its functions call each other over {whole.levels - 1} levels; "
-            f"{_MOST_LEVELS} are the most"
+            f"{source}: its functions call each other over {whole.levels - 1} levels; expected at "
+            f"most {_MOST_LEVELS}"
         )
     if whole.operators > _MOST_OPERATORS or whole.bytes > _MOST_BYTES:
         raise ModelError(
-            f"{source}: its functions make {whole.operators:,} operators and {whole.bytes:,} bytes "
-            f"once they are written out; {_MOST_OPERATORS:,} and {_MOST_BYTES:,} are the most"
+            f"{source}: its functions expand to {whole.operators:,} operators and {whole.bytes:,} "
+            f"bytes; expected at most {_MOST_OPERATORS:,} and {_MOST_BYTES:,}"
         )
 
 

@@ -214,7 +214,7 @@ def _inlined(proto: onnx.ModelProto, source: str) -> tuple[onnx.ModelProto, byte
         plain = onnx.inliner.inline_local_functions(proto)
         return plain, plain.SerializeToString()
     except Exception as error:  # of many types, from C++
-        raise ModelError(f"{source}: its functions cannot be written out: {error}") from None
+        raise ModelError(f"{source}: its functions cannot be expanded: {error}") from None
 
 
 def _distinguish(proto: onnx.ModelProto) -> bool:
@@ -243,8 +243,8 @@ def _check(model: Model) -> None:
             model.stored.check_location(tensor)
         elif elements(tensor) > _PER_BYTE * tensor.ByteSize():
             raise ModelError(
-                f"{model.source} is damaged: tensor {tensor.name!r} is to have the shape "
-                f"{list(tensor.dims)}, and holds {tensor.ByteSize()} bytes"
+                f"{model.source} is damaged: tensor {tensor.name!r} is declared with the "
+                f"shape {list(tensor.dims)}, but holds {tensor.ByteSize()} bytes"
             )
 
 

@@ -115,11 +115,13 @@ def computable(node: onnx.NodeProto) -> onnx.NodeProto:
     end, or is not of the standard."""
     name = node.op_type
     if not is_standard(node) and not _does_as_the_standard(node):
-        raise NotComputedError(f"{node.domain}.{name} makes them")
+        raise NotComputedError(f"they are computed by {node.domain}.{name}")
     if name in _RANDOM or (name == "Dropout" and len(node.input) > 2):
-        raise NotComputedError(f"{name} makes them at random")
+        raise NotComputedError(f"they are random numbers of {name}")
     if subgraphs(node):
-        raise NotComputedError(f"{name} makes them, and its body may run any number of times")
+        raise NotComputedError(
+            f"they are computed by {name}, whose body may run any number of times"
+        )
     if any(t.data_location == TensorProto.EXTERNAL for t in attribute_tensors(node)):
         raise NotComputedError(f"an attribute of {name} is in another file")
     return node
@@ -209,7 +211,7 @@ def check_work(
         largest = max(part.bytes for part in made)
         work += sum(part.bytes for part in made)
         if largest > most or work > _MAX_WORK * most:
-            raise TooMuchError(f"it would take {max(largest, work):.3g} bytes")
+            raise TooMuchError(f"that would take {max(largest, work):.3g} bytes")
         if node.op_type in _PRODUCTS and _is_quick(made[0], taken[0]):
             continue
         if node.op_type not in _WHOLE:

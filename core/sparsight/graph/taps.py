@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto
 
 from ..errors import ModelError, TargetError, nearest
-from ..globs import fitting
+from ..globs import matching
 from .fusions import batch_norm_folded, tapped_at
 from .layer_names import layer_name, unique
 from .linear_outputs import linear_output
@@ -94,7 +94,7 @@ class Taps:
     taps: tuple[Tap, ...]
     left_out: tuple[LeftOut, ...]
     remarks: tuple[str, ...] = ()
-    """What a user is to be told of them."""
+    """A note on them for the user."""
 
 
 def find_taps(model: Model) -> Taps:
@@ -117,7 +117,9 @@ def select_taps(found: Taps, layers: Sequence[str] | None = None) -> Taps:
     Raises TargetError for an entry that fits no layer, or where there is no entry.
     """
     if layers is not None and not layers:
-        raise TargetError("an empty list of layers was given; name one, or leave the list out")
+        raise TargetError(
+            "the list of layers is empty; name at least one layer, or leave the list out"
+        )
     if layers is None:
         hidden = {tap.name for tap in found.taps if not tap.output_layer}
         chosen = hidden or {tap.name for tap in found.taps}
@@ -136,7 +138,7 @@ def select_taps(found: Taps, layers: Sequence[str] | None = None) -> Taps:
 
 
 def said_by_default(chosen: Taps) -> list[str]:
-    """What a user who chose no layers is told of a selection, in a line or none."""
+    """A note on the selection for a user who chose no layers: one line, or none."""
     outputs = [part.name for part in chosen.left_out if part.reason == OUTPUT_LAYER]
     others = len(chosen.left_out) - len(outputs)
     parts = []
@@ -170,7 +172,7 @@ def filters(model: Model, tap: Tap) -> NDArray[Any] | None:
 
 def _matching(found: Taps, entry: str) -> list[str]:
     names = [tap.name for tap in found.taps]
-    fits = fitting(names, entry)
+    fits = matching(names, entry)
     if fits:
         return fits
     for left in found.left_out:

@@ -206,9 +206,9 @@ class TapSession:
         layout = self._layouts[tap.name]
         if layout is None or shape[layout.axis] % count:
             raise ModelError(
-                f"{self._source}: layer {tap.name!r} puts out vectors of {tap.channels} channels "
-                f"at {list(shape)} for {count} probes: no axis counts them; leave this layer out "
-                "by naming the others"
+                f"{self._source}: layer {tap.name!r} has positions {list(shape)} for {count} "
+                "probes, none of whose axes counts the probes; leave this layer out by naming the "
+                "others"
             )
         highest = float(np.log(tap.channels))
 
@@ -272,8 +272,8 @@ class TapSession:
             return tuple(part["plogp"].shape[:-1])
         if int(np.prod(known)) != part["plogp"].shape[1]:
             raise ModelError(
-                f"{self._source}: layer {tap.name!r} has {part['plogp'].shape[1]} positions; the "
-                f"model's own shapes say {'x'.join(map(str, known))}"
+                f"{self._source}: layer {tap.name!r} has {part['plogp'].shape[1]} positions, "
+                f"but the model declares {'x'.join(map(str, known))}"
             )
         return (part["plogp"].shape[0], *known)
 

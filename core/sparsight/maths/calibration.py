@@ -103,7 +103,7 @@ def flat_logits(logits: NDArray[Any], labels: NDArray[Any]) -> tuple[Logits, Lab
     if flat.size and (flat.min() < 0 or flat.max() >= classes):
         raise UsageError(
             f"labels range from {flat.min()} to {flat.max()}, but the model has classes 0 to "
-            f"{classes - 1} (and {IGNORED} stands for what does not count)"
+            f"{classes - 1} ({IGNORED} marks samples to ignore)"
         )
     return rows, flat
 

@@ -171,10 +171,10 @@ class _Summariser:
 def _filters(weights: NDArray[Any], centre: Centre) -> tuple[NDArray[Any], Floats | None]:
     """[D, K], and the mean filter where it is to be subtracted."""
     if centre not in ("own", "filters"):
-        raise UsageError(f"centre={centre!r}: 'own' or 'filters' was wanted")
+        raise UsageError(f"centre={centre!r}: expected 'own' or 'filters'")
     array = np.asarray(weights)
     if array.ndim < 1 or not array.size:
-        raise UsageError(f"weights of shape {array.shape} hold no filter")
+        raise UsageError(f"weights of shape {array.shape} hold no filters")
     filters = array.reshape(len(array), -1)
     with np.errstate(invalid="ignore", over="ignore"):
         return filters, None if centre == "own" else filters.mean(axis=0, dtype=np.float64)

@@ -44,7 +44,7 @@ class LayerAccumulator:
     def result(self, correlation: CorrelationSummary | None = None) -> LayerMeasurement:
         """The measurement of everything added so far. Raises UsageError if that is nothing."""
         if not self._values:
-            raise UsageError(f"layer {self.layer.name!r} was measured on no probe")
+            raise UsageError(f"layer {self.layer.name!r} was not measured on any probe")
         totals = Totals(self._values, self.layer, correlation)
         with np.errstate(invalid="ignore", divide="ignore"):
             mean_map = (self._values["map_sum"] / self._values["map_count"]).astype(np.float32)
@@ -64,7 +64,7 @@ class LayerAccumulator:
             ours, theirs = self._values["map_sum"].shape, values["map_sum"].shape
             if ours != theirs:
                 raise UsageError(
-                    f"layer {self.layer.name!r}: a map of shape {theirs} after one of shape "
-                    f"{ours}; all probes must have one shape"
+                    f"layer {self.layer.name!r}: got a map of shape {theirs} after one of "
+                    f"shape {ours}; expected the same shape for all probes"
                 )
         self._values = merged(STATES, self._values, values)

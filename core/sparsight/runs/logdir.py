@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import RunError, TargetError, nearest
-from ..globs import fitting
+from ..globs import matching
 from ..maths.onset import (
     Clock,
     Names,
@@ -160,7 +160,7 @@ def _matching(names: Iterable[str], globs: Sequence[str]) -> list[str]:
     known = list(names)
     found: set[str] = set(() if globs else known)
     for glob in globs:
-        matches = fitting(known, glob)
+        matches = matching(known, glob)
         if not matches:
             raise KeyError(glob)
         found.update(matches)

@@ -202,7 +202,7 @@ def test_a_checkpoint_without_the_penalties_is_said(tmp_path):
     Trainer(model=Net(), args=args, train_dataset=data()).train()
     args = arguments(tmp_path, num_train_epochs=3)
     resumed = PenalisedTrainer(model=Net(), args=args, train_dataset=data(), penalties=halving([]))
-    with pytest.warns(UserWarning, match="no state of the penalty 'sparsity' was saved"):
+    with pytest.warns(UserWarning, match="no state of penalty 'sparsity' was saved"):
         resumed.train(resume_from_checkpoint=True)
 
 
@@ -229,7 +229,7 @@ def test_models_that_are_made_for_each_run(tmp_path):
         train_dataset=data(),
         penalties=DecorrReg(Net(), {"first": 0.1}),
     )
-    with pytest.raises(UsageError, match="is no layer of the model that is trained"):
+    with pytest.raises(UsageError, match="is not a layer of the model in training"):
         made.train()
 
 

@@ -38,7 +38,7 @@ def test_two_forwards_in_one_loss_warn_once(images, kind):
     model = network()
     penalty = kind(model, {"0": 1e-3})
     model(images)
-    with pytest.warns(UserWarning, match=r"is lost: .*`with penalty\.accumulate\(\):`") as caught:
+    with pytest.warns(UserWarning, match=r"is lost\. .*`with penalty\.accumulate\(\):`") as caught:
         model(images)
     assert caught[0].filename == __file__  # at the user's own line, not in PyTorch's hooks
     penalty()
@@ -101,7 +101,7 @@ def test_forwards_that_are_forgotten_do_not_warn(images, kind):
         alone(sign * images)
         total = total + expected()
     assert torch.allclose(both, total)
-    with pytest.raises(UsageError, match="without a forward"):
+    with pytest.raises(UsageError, match="has nothing to penalise"):
         penalty()
 
 
@@ -255,7 +255,7 @@ def test_a_forward_that_raised_leaves_nothing(images, kind):
     with pytest.raises(RuntimeError, match="say"):
         model(images)
     assert not penalty._pending
-    with pytest.raises(UsageError, match="without a forward"):
+    with pytest.raises(UsageError, match="has nothing to penalise"):
         penalty()
     with pytest.raises(UsageError, match="outside a forward"):
         model.conv(images)
@@ -349,5 +349,5 @@ def test_replaced_after_attaching(images, kind):
     model[0] = nn.Conv2d(3, 8, 3)
     model(images)
     for penalty in penalties:
-        with pytest.raises(UsageError, match="'0' was replaced in the network"):
+        with pytest.raises(UsageError, match=r"'0' of this .* is no longer in the network"):
             penalty()

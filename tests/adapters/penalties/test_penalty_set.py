@@ -80,18 +80,20 @@ def test_a_state_is_loaded_before_and_while_attached():
 def test_states_that_fit_nothing_are_said():
     model = network()
     penalties = PenaltySet([SparsityReg(model, {"0": halving}), DecorrReg(model, {"0": 1.0})])
-    with pytest.warns(UserWarning, match="no state of the penalty 'sparsity' was saved"):
+    with pytest.warns(UserWarning, match="no state of penalty 'sparsity' was saved"):
         penalties.load_state_dict({})
     with warnings.catch_warnings():  # a strength that never changes needs no state
         warnings.simplefilter("error")
         penalties.load_state_dict({"sparsity": {"step": 2}})
-    with pytest.warns(UserWarning, match="no penalty 'wide', whose state was saved; there are: sp"):
+    with pytest.warns(
+        UserWarning, match="state of penalty 'wide' is not used; the penalties are: sp"
+    ):
         penalties.load_state_dict({"sparsity": {"step": 2}, "wide": {"step": 2}})
 
 
 def test_penalties_of_another_model_are_refused_and_detached():
     model, other = network(), network()
     penalties = PenaltySet(lambda _: [SparsityReg(other, {"0": 1.0})])
-    with pytest.raises(UsageError, match="'0' of the penalty 'sparsity' is no layer of the model"):
+    with pytest.raises(UsageError, match="'0' of penalty 'sparsity' is not a layer of the model"):
         penalties.attach(model)
     assert not other[0]._forward_hooks

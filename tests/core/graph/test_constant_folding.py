@@ -145,18 +145,18 @@ BODY = helper.make_graph(
     ],
 )
 REFUSED = {
-    "RandomNormal makes them at random": [node("RandomNormal", "", "c", shape=[4, 6])],
-    "Dropout makes them at random": [node("Dropout", "w ratio yes", "c")],
-    "Loop makes them, and its body may run": [node("Loop", "count yes w", "c", body=BODY)],
-    "elsewhere.Magic makes them": [node("Magic", "w", "c", domain="elsewhere")],
-    "made in a circle": [node("Add", "w d", "c"), node("Neg", "c", "d")],
-    "by too many operators": [
+    "they are random numbers of RandomNormal": [node("RandomNormal", "", "c", shape=[4, 6])],
+    "they are random numbers of Dropout": [node("Dropout", "w ratio yes", "c")],
+    "computed by Loop, whose body may run": [node("Loop", "count yes w", "c", body=BODY)],
+    "they are computed by elsewhere.Magic": [node("Magic", "w", "c", domain="elsewhere")],
+    "they depend on themselves": [node("Add", "w d", "c"), node("Neg", "c", "d")],
+    "on too many operators": [
         node("Neg", "w" if i == 0 else f"n{i - 1}", "c" if i == 4999 else f"n{i}")
         for i in range(5000)
     ],
-    "nothing makes 'nowhere'": [node("Add", "w nowhere", "c")],
+    "no operator computes 'nowhere'": [node("Add", "w nowhere", "c")],
     "Transpose: ": [node("Transpose", "w", "c", perm=[0, 5])],
-    "NonZero makes": [node("NonZero", "w", "c")],
+    "output shape of NonZero is unknown": [node("NonZero", "w", "c")],
 }
 
 

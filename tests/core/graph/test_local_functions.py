@@ -59,19 +59,19 @@ def test_functions_are_written_out(levels: int, calls: int) -> None:
 @pytest.mark.parametrize("levels", [25, 99])
 def test_an_expansion_out_of_bounds(levels: int) -> None:
     operators = f"{2**levels + 1:,} operators"
-    with pytest.raises(ModelError, match=f"its functions make {operators}.* 262,144 and"):
+    with pytest.raises(ModelError, match=f"its functions expand to {operators}.* 262,144 and"):
         open_model(nested(levels, 2))
 
 
 def test_an_expansion_in_bodies() -> None:
     """Two branches call the function below: 2^30 again."""
-    with pytest.raises(ModelError, match=r"its functions make .* operators"):
+    with pytest.raises(ModelError, match=r"its functions expand to .* operators"):
         open_model(nested(30, 1, body=True))
 
 
 @pytest.mark.parametrize("levels", [101, 20_000])
 def test_functions_that_call_each_other_over_too_many_levels(levels: int) -> None:
-    with pytest.raises(ModelError, match=f"over {levels} levels; 100 are the most"):
+    with pytest.raises(ModelError, match=f"over {levels} levels; expected at most 100"):
         open_model(nested(levels, 1))
 
 

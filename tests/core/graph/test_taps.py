@@ -254,7 +254,7 @@ def test_names(weights, bias, path, name):
 
 
 def test_an_empty_selection():
-    with pytest.raises(TargetError, match="an empty list of layers"):
+    with pytest.raises(TargetError, match="the list of layers is empty"):
         select_taps(find_taps(open_model(graphs.passing(2, 3))), [])
 
 

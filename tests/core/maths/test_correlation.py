@@ -236,7 +236,7 @@ def test_dense_layers_and_single_weights() -> None:
     [
         (np.zeros((0, 3)), "own", "weights of shape (0, 3) hold no filter"),
         (np.zeros(()), "own", "weights of shape () hold no filter"),
-        (np.zeros((2, 3)), "mean", "centre='mean': 'own' or 'filters' was wanted"),
+        (np.zeros((2, 3)), "mean", "centre='mean': expected 'own' or 'filters'"),
     ],
 )
 def test_slips_get_a_sentence(filters: np.ndarray, centre: Centre, sentence: str) -> None:

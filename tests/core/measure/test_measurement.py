@@ -419,11 +419,11 @@ def test_correlations_are_recorded() -> None:
 
 
 def test_slips_get_a_sentence() -> None:
-    with pytest.raises(UsageError, match="'conv1' was measured on no probe"):
+    with pytest.raises(UsageError, match="'conv1' was not measured on any probe"):
         LayerAccumulator(LAYER).result()
     accumulator = accumulated(np.ones((1, 2, 3), np.float32))
     for shape in ((4, 4), (1, 1)):
-        expected = re.escape(f"a map of shape {shape} after one of shape (2, 3)")
+        expected = re.escape(f"got a map of shape {shape} after one of shape (2, 3)")
         with pytest.raises(UsageError, match=expected):
             accumulator.update(BatchStatistics(np.ones((1, *shape), np.float32)), 1)
     other = LayerInfo("conv2", "Conv", CHANNELS, (), 1, "linear output")
