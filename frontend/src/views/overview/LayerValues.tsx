@@ -1,7 +1,8 @@
-import { useMemo } from "preact/hooks";
+import { useMemo, useState } from "preact/hooks";
 import { caveats } from "../../data/caveats";
 import { nearest } from "../../data/epochs";
-import { STATISTICS, statisticAt, withUnit } from "../../data/statistics";
+import type { Statistic } from "../../data/statistics";
+import { groups, STATISTICS, statisticAt, withUnit } from "../../data/statistics";
 import type { LayerTable } from "../../data/layerTable";
 import { layerIndex } from "../../data/layerTable";
 import { atEpoch, epochText, format, shorten } from "../../data/formatting";
@@ -13,9 +14,16 @@ import "./layerValues.css";
 
 const MOST = 16;
 
-/** Every statistic of the chosen layer at the cursor, one line for each run, and notes of caution. */
+/** Shown at first: the groups of statistics that fit beside each other at 1280 pixels. */
+const FIRST = groups()
+  .slice(0, 2)
+  .flatMap(([, statistics]) => statistics);
+
+/** Statistics of the chosen layer at the cursor, one line for each run, and notes of caution. */
 export function LayerValues() {
   const state = useAppState();
+  const [all, setAll] = useState(false);
+  const shown = all ? STATISTICS : FIRST;
   const layer = state.layer.value;
   const tables = state.tables.value;
   if (layer === null || !tables.length) return null;
@@ -30,7 +38,17 @@ export function LayerValues() {
               {" "}
               {info.operator}, D = {info.channels}, {info.tappedAt}
             </span>
-          )}
+          )}{" "}
+          <button
+            type="button"
+            class="link"
+            aria-expanded={all}
+            onClick={() => {
+              setAll(!all);
+            }}
+          >
+            {all ? "Main statistics only" : `All ${STATISTICS.length} statistics`}
+          </button>
         </caption>
         <thead>
           <tr>
@@ -38,7 +56,7 @@ export function LayerValues() {
             <th scope="col" title="The run's record nearest to the cursor">
               epoch
             </th>
-            {STATISTICS.map((statistic) => (
+            {shown.map((statistic) => (
               <th
                 key={statistic.id}
                 scope="col"
@@ -51,7 +69,7 @@ export function LayerValues() {
         </thead>
         <tbody>
           {tables.slice(0, MOST).map((table) => (
-            <Line key={table.run} table={table} layer={layer} />
+            <Line key={table.run} table={table} layer={layer} statistics={shown} />
           ))}
         </tbody>
       </table>
@@ -61,7 +79,12 @@ export function LayerValues() {
   );
 }
 
-function Line({ table, layer }: { readonly table: LayerTable; readonly layer: string }) {
+function Line(props: {
+  readonly table: LayerTable;
+  readonly layer: string;
+  readonly statistics: readonly Statistic[];
+}) {
+  const { table, layer, statistics } = props;
   const state = useAppState();
   const step = nearest(table.steps, state.cursor.value);
   const at = layerIndex(table, layer);
@@ -72,7 +95,7 @@ function Line({ table, layer }: { readonly table: LayerTable; readonly layer: st
         <bdi title={shorten(table.run, 300)}>{shorten(table.run, 32)}</bdi>
       </th>
       <td>{step < 0 ? "–" : epochText(table.steps[step] ?? 0)}</td>
-      {STATISTICS.map((statistic) => (
+      {statistics.map((statistic) => (
         <td key={statistic.id} data-statistic={statistic.id}>
           {format(statisticAt(table, step, at, statistic))}
         </td>
