@@ -157,7 +157,7 @@ def test_a_penalty_on_outputs_needs_a_forward_with_gradients():
     with pytest.raises(UsageError, match="without a forward"):
         penalty()
     output = model(torch.ones(1, 2))
-    assert float(penalty().detach()) == pytest.approx(2 * float(output.sum()))
+    assert float(penalty().detach()) == pytest.approx(2 * float(output.detach().sum()))
     with pytest.raises(UsageError, match="without a forward"):
         penalty()
 

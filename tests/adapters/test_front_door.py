@@ -33,7 +33,9 @@ def test_without_torch_one_sentence_names_the_extra():
 @pytest.mark.parametrize("library", ["lightning", "transformers"])
 def test_the_callbacks_name_their_extras(library, monkeypatch):
     callbacks = f"sparsight_torch.integrations.{library}"
-    monkeypatch.setitem(sys.modules, library, None)
+    loaded = [name for name in sys.modules if name.split(".")[0] == library]
+    for name in {library, *loaded}:
+        monkeypatch.setitem(sys.modules, name, None)
     monkeypatch.delitem(sys.modules, callbacks, raising=False)
     with pytest.raises(ImportError, match=re.escape(f"pip install 'sparsight[{library}]'")):
         importlib.import_module(callbacks)

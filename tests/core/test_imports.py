@@ -41,7 +41,7 @@ ORDER = {
 OF_CORE = {
     TORCH: {"errors", "warning", "globs", "system", "maths", "schema", "measure", "probes", "runs"},
     PLUGIN: {"errors", "maths", "schema"},
-    PAPER: {"errors", "system", "maths", "measure", "runs", "figures"},
+    PAPER: {"errors", "system", "maths", "schema", "measure", "runs", "figures"},
 }
 NEVER = {
     TORCH: {"onnxruntime", "sparsight_paper"},

@@ -152,7 +152,9 @@ def test_maps_of_change_and_difference(board: Board, logdir: Path, browser: Brow
         maps = tab.frame.locator("#maps")
         maps.get_by_label("Show", exact=True).select_option("difference")
         expect(large).to_have_count(1)
-        expect(maps.get_by_label("Colour scale")).to_have_text(re.compile("difference.*of ln D"))
+        expect(maps.get_by_label("Colour scale")).to_have_text(
+            re.compile("Relative entropy, difference")
+        )
         hover(large, 9.6 / 16, 4.6 / 16)
         expect(tip).to_contain_text(
             f"−{other - now:.3f}: {now:.3f} against {other:.3f} in sr2Net-s"

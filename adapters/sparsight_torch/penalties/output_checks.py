@@ -21,13 +21,12 @@ def check_output(name: str, output: Tensor, axis: int) -> None:
         )
     if output.ndim < 2:
         raise UsageError(
-            f"the output of {name!r} has the shape {shape}; a batch of at least two axes was "
-            "expected"
+            f"the output of {name!r} has the shape {shape}; expected a batch with at least two axes"
         )
     if not -output.ndim <= axis < output.ndim or axis % output.ndim == 0:
         raise UsageError(
-            f"axis={axis} is no channel axis of the output of {name!r}, {shape}, whose first "
-            "axis is that of the batch"
+            f"axis={axis} cannot be the channel axis of the output of {name!r}, {shape}, whose "
+            "first axis is the batch"
         )
 
 
@@ -42,14 +41,13 @@ def check_term(penalty: str, name: str, term: object, shape: torch.Size, axis: i
         found = tuple(term.shape) if isinstance(term, Tensor) else type(term).__name__
         raise UsageError(
             f"{penalty}.term returned {found} for the output of {name!r}, "
-            f"{tuple(shape)} with its channels along axis {axis}; one number a "
-            f"position was expected, {tuple(positions)}"
+            f"{tuple(shape)} with its channels along axis {axis}; expected one number "
+            f"per position, {tuple(positions)}"
         )
     if not term.requires_grad:
         raise UsageError(
-            f"what {penalty}.term returned for the output of {name!r} has no "
-            "gradient, so that the penalty would do nothing; compute it by operations that "
-            "autograd can follow"
+            f"{penalty}.term returned a tensor without gradient for the output of {name!r}, "
+            "so the penalty would do nothing; compute it with operations that autograd can follow"
         )
 
 

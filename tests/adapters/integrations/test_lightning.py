@@ -337,7 +337,7 @@ def test_several_penalties_of_one_kind_are_logged_apart(tmp_path):
 
 def test_penalties_of_another_module_are_refused(tmp_path):
     other = DecorrReg(Module(), {"net.0": 1.0})
-    with pytest.raises(UsageError, match=r"'net\.0' of the penalty 'decorrelation' is no layer of"):
+    with pytest.raises(UsageError, match=r"'net\.0' of penalty 'decorrelation' is not a layer of"):
         fit(Module(), SparsityCallback(other), tmp_path)
 
 
@@ -351,9 +351,9 @@ def test_penalties_of_another_module_are_refused(tmp_path):
         ((penalties,), {"every": 2}, "every is an option for recording, which needs probes"),
         ((penalties,), {"logdir": "x"}, "logdir is an option for recording"),
         (({"net.0": 0.05},), {}, r"penalty 'net\.0' is a float; expected penalties"),
-        ((torch.zeros(3, 2),), {}, "given as penalties is a Tensor"),
+        ((torch.zeros(3, 2),), {}, "penalties is a Tensor"),
         (([],), {}, "penalties is empty"),
-        ((SparsityReg,), {}, "given as penalties is the class SparsityReg"),
+        ((SparsityReg,), {}, "penalties is the class SparsityReg"),
         ((), {"sparsity": {"net.0": 0.05}}, "SparsityCallback has no option 'sparsity'"),
     ],
 )
@@ -363,7 +363,7 @@ def test_wrong_arguments_get_a_sentence(arguments, options, message):
 
 
 def test_a_function_that_forgets_to_return_gets_a_sentence(tmp_path):
-    with pytest.raises(UsageError, match="given as penalties is a NoneType"):
+    with pytest.raises(UsageError, match="penalties is a NoneType"):
         fit(Module(), SparsityCallback(lambda module: None), tmp_path)
 
 

@@ -274,7 +274,7 @@ def test_without_penalties_it_is_a_plain_trainer(tmp_path):
 
 def test_wrong_options_get_a_sentence(tmp_path):
     args = arguments(tmp_path)
-    with pytest.raises(UsageError, match="'first' of the penalties is a float"):
+    with pytest.raises(UsageError, match="penalty 'first' is a float"):
         PenalisedTrainer(model=Net(), args=args, train_dataset=data(), penalties={"first": 0.1})
     with pytest.raises(TypeError, match="unexpected keyword argument 'sparsity'"):
         PenalisedTrainer(model=Net(), args=args, train_dataset=data(), sparsity={"first": 0.1})

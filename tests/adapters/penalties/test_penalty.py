@@ -66,7 +66,7 @@ def test_schedules_go_on_from_a_state(model):
 @pytest.mark.parametrize("state", [{}, {"step": -1}, {"step": True}, {"step": 1.0}, None])
 def test_what_is_no_state_is_refused(model, state):
     with Biases(model, {"0": 1.0}) as penalty:
-        with pytest.raises(UsageError, match="no state of a penalty"):
+        with pytest.raises(UsageError, match="cannot load the state of a penalty"):
             penalty.load_state_dict(state)
         assert penalty.step == 0
 
@@ -106,5 +106,7 @@ def test_a_second_one_detaches_the_first_where_targets_are_common(model):
 def test_a_target_that_was_replaced_is_an_error(model):
     with Biases(model, {"0": 1.0}) as penalty:
         model[0] = nn.Linear(3, 4)
-        with pytest.raises(UsageError, match="target '0' was replaced"):
+        with pytest.raises(
+            UsageError, match="target '0' of this Biases is no longer in the network"
+        ):
             penalty()

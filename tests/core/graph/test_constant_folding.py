@@ -92,7 +92,7 @@ def test_any_expression_of_constants(nodes):
     assert model.shape_of(name) == (4, 6)
     found = model.constant(name)
     if np.isfinite(wanted).all():
-        np.testing.assert_allclose(found, wanted, rtol=1e-4)
+        np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-6)
 
 
 def test_shapes_are_found_without_the_numbers(tmp_path):

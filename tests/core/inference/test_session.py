@@ -108,7 +108,7 @@ def test_what_fills_up_a_batch_counts_nothing():
 def test_a_first_axis_that_does_not_count_probes():
     nodes = [node("ReduceMean", "x", "mean", axes=[0]), node("MatMul", "mean w", "y")]
     content = graphs.model(nodes, {"x": ["n", 4]}, ["y"], {"w": graphs.random((4, 5))}, 13)
-    with pytest.raises(ModelError, match=r"'y' puts out vectors .* at \[1\] for 3 probes"):
+    with pytest.raises(ModelError, match=r"'y' has positions \[1\] for 3 probes"):
         opened(content).run({"x": graphs.random((3, 4))}, 3)
 
 

@@ -30,7 +30,7 @@ export function LayerValues() {
   const info = tables.map((table) => table.layers[layerIndex(table, layer)]).find(Boolean);
   return (
     <div class="layer-values">
-      <table aria-label="Values of the chosen layer at the cursor">
+      <table aria-label="Values of the chosen layer at the cursor" tabIndex={0}>
         <caption>
           <bdi title={shorten(layer, 300)}>{shorten(layer, 60)}</bdi> {atEpoch(state.cursor.value)}
           {info && (

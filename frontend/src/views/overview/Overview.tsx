@@ -48,7 +48,8 @@ function RowsNote() {
   const left = rowCount.value - rows.value.length;
   return (
     <p class="muted rows-note">
-      ◆ changed most up to the onset. Bar above a panel: the epochs at which the onset may be.{" "}
+      ◆ changed most, up to the onset if there is one. Bar above a panel: the epochs at which the
+      onset may be.{" "}
       {(left > 0 || all) && (
         <button type="button" class="link" onClick={() => (fields.allRows.cell.value = !all)}>
           {all ? "Show only what changed most" : `Show ${left} more layers`}
