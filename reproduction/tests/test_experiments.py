@@ -100,16 +100,15 @@ def kill_in_the_middle(command, path):
 
 
 @pytest.mark.parametrize("network", ["dropNet", "sr3Net"])
-def test_a_killed_run_ends_as_one_that_was_not(network, data, tmp_path):
+def test_a_killed_run_ends_as_one_that_was_not(network, data, tmp_path, capfd):
     arguments = ["--preset", "smoke", "--network", network, "--data", str(data), *SMALL]
     name = f"cifar-10_{network}-s_sgd_seed0"
     killed, whole = tmp_path / "killed" / name, tmp_path / "whole" / name
     command = [*PAPER, "run", *arguments, "--runs", str(tmp_path / "killed")]
     kill_in_the_middle(command, killed / "checkpoint.pt")
     assert not (killed / "result.json").exists()
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert "resumes after" in done.stderr
+    assert run(*arguments, "--runs", tmp_path / "killed") == 0
+    assert "resumes after" in capfd.readouterr().err
     assert run(*arguments, "--runs", tmp_path / "whole") == 0
 
     ours, theirs = (weights_of(folder) for folder in (killed, whole))
