@@ -33,7 +33,9 @@ def test_light_models(path):
         if len(shape) == 1:  # biases, and what batch normalisation takes: variances as well
             values = random.uniform(0.5, 1.5, shape)
         else:
-            values = random.normal(size=shape) * np.sqrt(1 / np.prod(shape[1:]))
+            values = random.standard_normal(shape, np.float32) / np.float32(
+                np.sqrt(np.prod(shape[1:]))
+            )
         stored = onnx.numpy_helper.from_array(values.astype(np.float32), made.output[0])
         proto.graph.initializer.append(stored)
     del proto.graph.node[:]
