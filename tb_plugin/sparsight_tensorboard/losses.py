@@ -23,6 +23,7 @@ from sparsight.maths.onset import (
     find_validation_loss,
     is_score,
     line_up,
+    onset_interval,
     smooth,
 )
 
@@ -39,8 +40,6 @@ __all__ = [
     "find_validation_loss",
     "turn_of",
 ]
-
-_WITHIN = 0.02  # of the lowest smoothed loss
 
 
 @dataclass(frozen=True)
@@ -110,17 +109,10 @@ def turn_of(
     The interval holds the epochs without a gap around the onset whose smoothed loss is at most 2%
     above the lowest. None where the loss did not turn.
     """
-    onset = find_onset(epochs, losses, sigma)
-    if onset is None:
+    onset, interval = find_onset(epochs, losses, sigma), onset_interval(epochs, losses, sigma)
+    if onset is None or interval is None:
         return None
-    smoothed = smooth(epochs, losses, sigma)
-    known = np.isfinite(smoothed)
-    at, height = epochs[known], smoothed[known]
-    best = int(np.argmin(height))
-    beyond = np.flatnonzero(height > onset.loss + _WITHIN * abs(onset.loss))
-    left, right = beyond[beyond < best], beyond[beyond > best]
-    first = left[-1] + 1 if left.size else 0
-    return Turn(onset.epoch, onset.loss, float(at[first]), float(at[right[0] - 1]))
+    return Turn(onset.epoch, onset.loss, *interval)
 
 
 def _numbers(values: Iterable[float]) -> NDArray[np.float64]:
